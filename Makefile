@@ -1,0 +1,43 @@
+# GNU make 3.81 or later, POSIX sh. A target with a "##" comment is listed by `make help`.
+# Another Python: make lab PYTHON=/path/to/python3
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Creates .venv and installs pyproject.toml's list with these extras; silent if that is done.
+SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
+	echo "labkit: there is no $(PYTHON); install Python 3.11 or later from python.org" >&2; exit 1; }; \
+	$(PYTHON) -m labkit.bootstrap --extras
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test lint notebooks data clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+lab: ## set up the course and open it in JupyterLab
+	@$(SETUP) lab
+	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
+	exec $(BIN)/jupyter lab $$root notebooks/00_start.ipynb
+
+test: lint ## lint, then run all tests and all notebooks
+	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
+
+lint: ## check the style of code and notebooks
+	@$(SETUP) lab,test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+notebooks: ## execute all notebooks in place and keep their outputs
+	@$(SETUP) lab,test
+	@$(BIN)/python tests/execute_notebooks.py
+
+data: ## rebuild the embedded pictures and networks from nothing
+	@$(SETUP) lab
+	@$(BIN)/python -m data_scripts.make_leaves
+	@$(BIN)/python -m data_scripts.train_networks
+
+clean: ## remove .venv and what tools left behind
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info build dist test-results
+	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,0 +1,486 @@
+"""The house itself: dependencies, Makefile, set-up, and the floors of labkit."""
+
+import ast
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import yaml
+
+from labkit import bootstrap
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHON_VERSION = ".".join(str(number) for number in bootstrap.NEEDED_PYTHON)
+
+# Imports point to a lower floor only. A package's __init__ may gather its own modules.
+FLOORS = {
+    "labkit": 0,
+    "labkit.images": 0,
+    "labkit.assets": 0,
+    "labkit.bootstrap": 0,
+    "labkit.explain.contract": 0,
+    "labkit.models": 1,
+    "labkit.data": 1,
+    "labkit.explain.hooks": 1,
+    "labkit.explain.masks": 1,
+    "labkit.probe": 2,
+    "labkit.explain": 2,
+    "labkit.explain.gradients": 2,
+    "labkit.explain.occlusion": 2,
+    "labkit.explain.biased": 2,
+    "labkit.explain.gradcam": 2,
+    "labkit.explain.fem": 2,
+    "labkit.explain.rise": 2,
+    "labkit.explain.lime": 2,
+    "labkit.explain.perturbation": 2,
+    "labkit.metrics": 2,
+    "labkit.metrics.gaze": 2,
+    "labkit.metrics.faithfulness": 2,
+    "labkit.metrics.localization": 2,
+    "labkit.metrics.reliability": 2,
+    "labkit.evaluate": 3,
+    "labkit.figures": 4,
+    "labkit.selfcheck": 4,
+    "labkit.widgets": 5,
+    "labkit.grading": 5,
+    "labkit.__main__": 6,
+}
+ONLY_IN = {"matplotlib": "labkit.figures", "ipywidgets": "labkit.widgets"}
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in sorted((ROOT / "labkit").rglob("*.py"))}
+
+
+def imported_names(path: Path, module: str) -> set[str]:
+    """Every dotted name that a file imports, wherever in the file it does so."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {f"{origin}.{alias.name}" for alias in node.names}
+    return names
+
+
+def module_meant(name: str) -> str | None:
+    """labkit.images.open_image means labkit.images; None for what is not labkit's."""
+    while name and name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+# One list of dependencies
+
+
+def test_conda_installs_what_pyproject_lists_and_nothing_else():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, listed = environment["dependencies"]
+    assert python == f"python{PROJECT['requires-python']}"
+    assert pip == "pip"
+    (course,) = listed["pip"]
+    extras = re.fullmatch(r"-e \.\[(.+)\]", course).group(1).split(",")
+    assert set(extras) <= set(PROJECT["optional-dependencies"])
+    assert {"lab", "test"} <= set(extras)
+
+
+def test_the_python_that_is_needed_is_said_once():
+    assert PROJECT["requires-python"] == f">={PYTHON_VERSION}"
+    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Python {PYTHON_VERSION} or later" in words
+    assert f"Python {PYTHON_VERSION} or later" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_dependencies_have_lower_bounds_only():
+    for requirement in PROJECT["dependencies"]:
+        assert re.fullmatch(r"[a-z-]+>=[0-9.]+", requirement), requirement
+
+
+# What Colab had in August 2026; what it meets is not installed a second time.
+COLAB = {
+    "torch": "2.11",
+    "torchvision": "0.26",
+    "numpy": "2.1.3",
+    "scikit-learn": "1.6.1",
+    "scikit-image": "0.25.2",
+    "matplotlib": "3.10",
+    "ipython": "7.34",
+    "ipywidgets": "7.7.1",
+}
+
+
+def test_colab_meets_the_lower_bounds():
+    def number(version: str) -> list[int]:
+        return [int(part) for part in version.split(".")]
+
+    wanted = dict(requirement.split(">=") for requirement in PROJECT["dependencies"])
+    assert set(wanted) >= set(COLAB)
+    for name, version in COLAB.items():
+        assert number(version) >= number(wanted[name]), name
+
+
+def test_colab_gets_no_jupyterlab():
+    assert not any("jupyterlab" in requirement for requirement in PROJECT["dependencies"])
+    assert any(
+        "jupyterlab" in requirement for requirement in PROJECT["optional-dependencies"]["lab"]
+    )
+
+
+# make
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    if shutil.which("make") is None:
+        pytest.skip("there is no make")
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_lists_every_target_with_a_line():
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):(?!=)", rules, re.MULTILINE)
+    listed = dict(re.findall(r"^make ([a-z-]+) +(.+)$", make("help").stdout, re.MULTILINE))
+    assert {"help", "lab", "test", "notebooks", "data"} <= set(targets)
+    assert list(listed) == targets
+    (phony,) = re.findall(r"^\.PHONY: (.+)$", rules, re.MULTILINE)
+    assert phony.split() == targets
+
+
+def test_make_alone_is_make_help():
+    assert make().stdout == make("help").stdout
+
+
+def test_every_script_that_a_target_runs_exists():
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for module in re.findall(r"-m ((?:data_scripts|labkit)[.\w]*)", rules):
+        assert (ROOT / (module.replace(".", "/") + ".py")).exists(), module
+    for script in re.findall(r"python (\S+\.py)", rules):
+        assert (ROOT / script).exists(), script
+
+
+def test_make_says_in_a_line_that_there_is_no_python():
+    ran = make("lint", "PYTHON=no-such-python")
+    own = [line for line in ran.stderr.splitlines() if not line.startswith("make:")]
+    assert ran.returncode != 0
+    assert own == [
+        f"labkit: there is no no-such-python; install Python {PYTHON_VERSION} or later from "
+        "python.org"
+    ]
+
+
+# Set-up: every failure is one line
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of its own, with nothing installed, and bootstrap working on it."""
+    folder = tmp_path / "course"
+    (folder / "labkit").mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-CONTENT"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("__init__.py", "bootstrap.py"):
+        shutil.copy(ROOT / "labkit" / name, folder / "labkit")
+    monkeypatch.setattr(bootstrap, "ROOT", str(folder))
+    monkeypatch.setattr(bootstrap, "VENV", str(folder / ".venv"))
+    monkeypatch.setenv("LABKIT_DISK_GB", "0")
+    return folder
+
+
+def the_line(capsys) -> str:
+    """All that was written to stderr, which must be one line."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def pretend_python(monkeypatch, *version: int) -> None:
+    Version = namedtuple("Version", "major minor micro")
+    monkeypatch.setattr(sys, "version_info", Version(*version))
+    monkeypatch.setattr(sys, "version", ".".join(map(str, version)) + " (simulated)")
+
+
+def pretend_venv(folder: Path) -> None:
+    """A `.venv` that runs, without the seconds that a real one takes."""
+    python = Path(bootstrap.venv_python())
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+
+
+def test_bootstrap_can_be_read_by_python_3_6():
+    for name in ("__init__.py", "bootstrap.py"):
+        ast.parse((ROOT / "labkit" / name).read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+def test_bootstrap_needs_only_the_standard_library():
+    names = imported_names(MODULES["labkit.bootstrap"], "labkit.bootstrap")
+    assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+
+
+def test_an_old_python_is_named_with_the_way_out(course, monkeypatch, capsys):
+    pretend_python(monkeypatch, 3, 9, 18)
+    monkeypatch.setenv("PATH", str(course))  # no newer one there
+    assert bootstrap.main(["--extras", "lab"]) == 1
+    line = the_line(capsys)
+    assert line.startswith(f"labkit: Python {PYTHON_VERSION} or later is needed, this is 3.9.18")
+    assert "make lab PYTHON=" in line
+    assert not (course / ".venv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs scripts that start with #!")
+def test_a_newer_python_on_the_path_takes_over_if_it_runs(course, monkeypatch):
+    for name, text in {"python3.13": "exit 127", "python3.12": "exit 0"}.items():
+        (course / name).write_text(f"#!/bin/sh\n{text}\n")
+        (course / name).chmod(0o755)
+    pretend_python(monkeypatch, 3, 9, 18)
+    monkeypatch.setenv("PATH", str(course))
+    assert bootstrap.suitable_python() == str(course / "python3.12")
+    started = []
+    monkeypatch.setattr(os, "execv", lambda *call: started.append(call) or sys.exit(0))
+    with pytest.raises(SystemExit):
+        bootstrap.main(["--extras", "test,lab"])
+    python = str(course / "python3.12")
+    assert started == [(python, [python, "-m", "labkit.bootstrap", "--extras", "lab,test"])]
+
+
+def test_a_full_disk_is_found_before_anything_is_written(course, monkeypatch, capsys):
+    monkeypatch.delenv("LABKIT_DISK_GB")
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(9e10, 8.8e10, 2e9))
+    assert bootstrap.main([]) == 1
+    line = the_line(capsys)
+    assert re.search(r"[0-9.]+ GB of free disk space are needed for .*, 2.0 GB are left", line)
+    assert not (course / ".venv").exists()
+
+
+def test_what_is_installed_already_needs_no_room_again(course, monkeypatch, capsys):
+    (course / ".venv").mkdir()
+    (course / ".venv" / "package").write_bytes(bytes(500_000))
+    assert bootstrap.size_of(str(course / ".venv")) >= 500_000
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(9e10, 8.8e10, 2e9))
+    monkeypatch.setattr(bootstrap, "size_of", lambda _: 5e9)
+    monkeypatch.setenv("LABKIT_DISK_GB", "7.5")
+    assert bootstrap.main([]) == 1
+    assert "2.5 GB of free disk space are needed" in the_line(capsys)
+    monkeypatch.setenv("LABKIT_DISK_GB", "6.5")
+    bootstrap.check_disk_space()
+
+
+def test_a_size_that_is_no_number(course, monkeypatch, capsys):
+    monkeypatch.setenv("LABKIT_DISK_GB", "plenty")
+    assert bootstrap.main([]) == 1
+    assert the_line(capsys) == "labkit: LABKIT_DISK_GB must be a number of gigabytes, such as 3"
+
+
+def test_debians_missing_venv_is_named(course, monkeypatch, capsys):
+    find_spec = bootstrap.importlib.util.find_spec
+    monkeypatch.setattr(
+        bootstrap.importlib.util,
+        "find_spec",
+        lambda name: None if name == "ensurepip" else find_spec(name),
+    )
+    assert bootstrap.main([]) == 1
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert (
+        f"module ensurepip is missing; install it with: sudo apt install python{version}-venv"
+        in (the_line(capsys))
+    )
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(course, capsys):
+    course.chmod(0o555)
+    assert bootstrap.main([]) == 1
+    assert ".venv" in the_line(capsys)
+
+
+@pytest.mark.slow
+def test_no_network_is_one_line_and_the_next_run_tries_again(course):
+    with socket.socket() as closed:  # a port where nobody listens once this is over
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    offline = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+    offline |= {
+        "PIP_INDEX_URL": f"http://127.0.0.1:{port}/simple",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_RETRIES": "0",
+        "PIP_NO_CACHE_DIR": "1",
+    }
+    command = [sys.executable, "-m", "labkit.bootstrap", "--extras", "test"]
+    for _ in range(2):
+        ran = subprocess.run(command, cwd=course, env=offline, capture_output=True, text=True)
+        assert ran.returncode == 1
+        (line,) = ran.stderr.splitlines()
+        assert line.startswith("labkit: no network: pip cannot reach the package index")
+        assert not (course / ".venv" / "labkit-installed.json").exists()
+        assert not (course / ".venv" / "downloads").exists()
+    assert "Creating" not in ran.stdout  # what was whole is kept
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("ERROR: [Errno 28] No space left on device", "the disk is full; free some"),
+        ("WARNING: Retrying ... ReadTimeoutError", "no network: pip cannot reach"),
+        ("ERROR: No matching distribution found for torch>=2.4\n", "there is no torch>=2.4 for Py"),
+        (
+            "WARNING: w\nERROR: it broke\nnote: n\n",
+            "pip stopped with exit code 2: ERROR: it broke;",
+        ),
+        ("", "pip stopped with exit code 2: without a word"),
+    ],
+)
+def test_pips_failures_become_a_line(tmp_path, words, line):
+    log = tmp_path / "install.log"
+    log.write_text(words)
+    reason = bootstrap.reason_of_failure(str(log), 2)
+    assert reason.startswith(line) and "\n" not in reason
+
+
+# Set-up: nothing twice
+
+
+@pytest.fixture
+def installs(course, monkeypatch):
+    """Instead of pip: a list of what it was asked for, and exit codes to answer with."""
+    pretend_venv(course)
+    asked, codes = [], []
+
+    def run(command, **settings):
+        if "install" not in command:
+            return subprocess.CompletedProcess(command, 0)
+        asked.append(command[-1].removeprefix(str(course)))
+        return subprocess.CompletedProcess(command, codes.pop() if codes else 0)
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    asked_and_codes = namedtuple("Installs", "asked codes")
+    return asked_and_codes(asked, codes)
+
+
+def test_what_is_done_is_not_done_twice(course, installs, capsys):
+    assert bootstrap.main(["--extras", "lab"]) == 0
+    capsys.readouterr()
+    assert bootstrap.main(["--extras", "lab"]) == 0
+    assert installs.asked == ["[lab]"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_extras_add_up(course, installs):
+    for extras in ("lab", "test", "lab", "lab,test"):
+        bootstrap.main(["--extras", extras])
+    assert installs.asked == ["[lab]", "[lab,test]"]
+
+
+def test_a_changed_list_is_installed_with_all_extras(course, installs):
+    bootstrap.main(["--extras", "lab,test"])
+    with (course / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    bootstrap.main(["--extras", "lab"])
+    assert installs.asked == ["[lab,test]", "[lab,test]"]
+
+
+def test_a_failed_install_is_redone(course, installs, capsys):
+    installs.codes.append(1)
+    assert bootstrap.main([]) == 1
+    assert "pip stopped with exit code 1" in the_line(capsys)
+    assert bootstrap.main([]) == 0
+    assert installs.asked == ["[lab]", "[lab]"]
+
+
+def test_an_interrupted_install_starts_from_a_fresh_environment(course, monkeypatch, capsys):
+    pretend_venv(course)
+
+    def interrupted(command, **settings):
+        if "install" in command:
+            raise KeyboardInterrupt
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", interrupted)
+    assert bootstrap.is_usable({})
+    assert bootstrap.main([]) == 1
+    assert "interrupted; the same command starts again" in capsys.readouterr().err
+    assert not bootstrap.is_usable(bootstrap.read_stamp())
+    assert not bootstrap.is_current(bootstrap.read_stamp(), {"lab"})
+
+
+def test_a_moved_course_gets_a_fresh_environment(course, installs, monkeypatch):
+    bootstrap.main([])
+    moved = course.rename(course.parent / "moved")
+    monkeypatch.setattr(bootstrap, "ROOT", str(moved))
+    monkeypatch.setattr(bootstrap, "VENV", str(moved / ".venv"))
+    assert not bootstrap.is_current(bootstrap.read_stamp(), {"lab"})
+    assert not bootstrap.is_usable(bootstrap.read_stamp())
+
+
+@pytest.mark.parametrize("stamp", ["", "{", "[]", "null"])
+def test_a_broken_stamp_counts_as_none(course, installs, stamp):
+    Path(bootstrap.stamp_path()).write_text(stamp)
+    assert bootstrap.main([]) == 0
+    assert installs.asked == ["[lab]"]
+
+
+# The floors of labkit
+
+
+def test_import_labkit_loads_nothing():
+    code = "import sys; before = set(sys.modules); import labkit; print(set(sys.modules) - before)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ast.literal_eval(ran.stdout) == {"labkit"}, ran.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module):
+    assert module in FLOORS, f"{module} has no floor: add it to FLOORS in {Path(__file__).name}"
+    for name in imported_names(MODULES[module], module):
+        target = module_meant(name)
+        if target in (None, "labkit", module):
+            continue
+        gathers_its_own = MODULES[module].name == "__init__.py" and target.startswith(module + ".")
+        assert gathers_its_own or FLOORS[target] < FLOORS[module], f"{module} imports {target}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_their_floor_imports_matplotlib_and_ipywidgets(module):
+    packages = {name.split(".")[0] for name in imported_names(MODULES[module], module)}
+    for package, owner in ONLY_IN.items():
+        assert package not in packages or module == owner, f"{module} imports {package}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_package_imports_neither_tests_nor_scripts(module):
+    packages = {name.split(".")[0] for name in imported_names(MODULES[module], module)}
+    assert not packages & {"tests", "data_scripts", "notebooks"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arguments_of_public_functions_have_types(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    scopes = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    functions = [node for scope in scopes for node in scope.body]
+    functions = [node for node in functions if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        if function.name.startswith("_") or module == "labkit.bootstrap":
+            continue
+        listed = function.args
+        arguments = [*listed.posonlyargs, *listed.args, *listed.kwonlyargs]
+        bare = {one.arg for one in arguments if one.annotation is None} - {"self", "cls"}
+        assert not bare, f"{module}.{function.name} has arguments without a type: {bare}"
