@@ -1,0 +1,123 @@
+"""The command line: `python -m labkit doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import labkit
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "matplotlib",
+    "ipywidgets",
+    "lime",
+)
+FRONT_ENDS = ("jupyterlab", "notebook", "google-colab")
+GIB = 2**30
+
+
+def doctor() -> bool:
+    """Print what is here and what is missing; True where every lab can run as it stands."""
+    problems: list[str] = []
+    print(f"labkit {labkit.__version__}, Python {platform.python_version()} on {platform.system()}")
+    _print_packages(problems)
+    if not problems:  # what follows imports them
+        _print_machine()
+        _print_networks(problems)
+        _print_pictures(problems)
+    for problem in problems:
+        print(f"missing: {problem}")
+    print("every lab can run" if not problems else "some labs can not run")
+    return not problems
+
+
+def _print_packages(problems: list[str]) -> None:
+    found = []
+    for name in PACKAGES:
+        version = _version(name)
+        if version is None:
+            problems.append(f"the package {name}; `python -m pip install {name}`")
+        else:
+            found.append(f"{name} {version}")
+    print(f"packages: {', '.join(found)}")
+    front_ends = [f"{name} {_version(name)}" for name in FRONT_ENDS if _version(name)]
+    print(f"front end: {', '.join(front_ends) or 'none; `python -m pip install jupyterlab`'}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _print_machine() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = "Apple GPU" if torch.backends.mps.is_available() else "no GPU, which is enough"
+    print(f"device: {device}; {os.cpu_count()} cores, {_memory()} of memory", end="")
+    print(f", {shutil.disk_usage(Path.cwd()).free / GIB:.0f} GiB of disk free")
+
+
+def _memory() -> str:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return "unknown size"
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / GIB:.0f} GiB"
+
+
+def _print_networks(problems: list[str]) -> None:
+    import torchvision
+
+    from labkit.assets import asset
+    from labkit.models import EMBEDDED, PRETRAINED, weights_file
+
+    for name in EMBEDDED:
+        try:
+            asset(f"networks/{name}.pt")
+            print(f"network {name:15} at hand, ships with labkit")
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(f"the network {name}: {error}")
+    for name in PRETRAINED:
+        path = weights_file(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"])
+        state = "at hand" if path.is_file() else f"not at hand; load_model({name!r}) downloads it"
+        print(f"network {name:15} {state}")
+
+
+def _print_pictures(problems: list[str]) -> None:
+    from labkit.data import describe_embedded
+
+    try:
+        for folder, count in describe_embedded().items():
+            print(f"pictures {folder:24} {count}")
+    except FileNotFoundError:
+        problems.append("the embedded pictures; `make data` draws them")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; the exit code is 1 where the doctor found that a lab can not run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m labkit", description="Commands of the lab course."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="print what is at hand, what is missing and how to get it")
+    parser.parse_args(arguments)
+    return 0 if doctor() else 1
+
+
+if __name__ == "__main__":
+    exit_code = main()
+    if exit_code:
+        sys.exit(exit_code)

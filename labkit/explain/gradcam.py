@@ -1,0 +1,36 @@
+"""Grad-CAM: feature maps, weighted by the mean gradient of the class score.
+
+Selvaraju, Cogswell, Das, Vedantam, Parikh and Batra, "Grad-CAM: Visual Explanations from Deep
+Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391. Names
+follow the paper: A, Y, alpha, L. Y is the class logit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from labkit.explain.hooks import Layer, activations_and_gradients
+from labkit.explain.masks import upsample
+
+
+def gradcam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> Tensor:
+    """Where the feature maps that speak for a class are active.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        layer: the layer whose maps are weighted; `labkit.models.last_conv(model)` names the usual
+            one.
+
+    Returns:
+        `[H, W]`, not negative, in logits; all zero where the maps speak against the class only.
+
+    Raises:
+        ValueError: the layer is not in the model, does not run once, or has no spatial extent.
+    """
+    A, dY_dA = activations_and_gradients(model, image, target, layer)  # [K, h, w] each
+    alpha = dY_dA.mean(dim=(1, 2))  # [K]
+    L = torch.relu(torch.einsum("k,khw->hw", alpha, A))  # [h, w]
+    return upsample(L, image.shape[-2:]).float()  # [H, W]

@@ -1,0 +1,130 @@
+"""What happens inside a network while it runs: the only hooks in the course."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from labkit.explain.contract import check_image, check_model, logit, untouched
+
+Layer = str | nn.Module
+
+
+def find_layer(model: nn.Module, layer: Layer) -> nn.Module:
+    """The module that a layer's name, or the module itself, stands for.
+
+    Args:
+        model: the network.
+        layer: a name such as "features.28", or a module of the network.
+
+    Raises:
+        TypeError: layer is neither.
+        ValueError: the network has no such layer.
+    """
+    if isinstance(layer, nn.Module):
+        if not any(layer is module for module in model.modules()):
+            raise ValueError(
+                f"layer must belong to the model, got a {type(layer).__name__} from elsewhere; "
+                "pass its name instead, for example labkit.models.last_conv(model)"
+            )
+        return layer
+    if not isinstance(layer, str):
+        raise TypeError(f"layer must be a name or a module, got {type(layer).__name__}")
+    try:
+        return model.get_submodule(layer)
+    except AttributeError:
+        names = ", ".join(
+            name for name, module in model.named_modules() if not list(module.children())
+        )
+        raise ValueError(
+            f"layer must be one of the model's layers, got {layer!r}; its layers are {names}"
+        ) from None
+
+
+def activations_and_gradients(
+    model: nn.Module, image: Tensor, target: int, layer: Layer
+) -> tuple[Tensor, Tensor]:
+    """A layer's output, and the gradient of the class logit with respect to it.
+
+    The output becomes the start of the graph: nothing is differentiated below the layer, frozen
+    parameters do not matter, and an in-place ReLU behind the layer works on a copy.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`.
+        target: the class index; the score is its logit.
+        layer: a name or a module whose output is `[N, K, h, w]`.
+
+    Returns:
+        A `[K, h, w]` and dY/dA `[K, h, w]`, detached.
+
+    Raises:
+        ValueError: the layer is not in the model, does not run exactly once, or has no spatial
+            extent.
+    """
+    check_model(model)
+    check_image(image)
+    outputs: list[Tensor] = []
+
+    def start_graph_here(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        _check_maps(output, layer)
+        outputs.append(output.detach().clone().requires_grad_())
+        return outputs[-1].clone()
+
+    with torch.inference_mode(False), torch.enable_grad(), untouched(model), ExitStack() as stack:
+        stack.enter_context(find_layer(model, layer).register_forward_hook(start_graph_here))
+        score = logit(model, image.detach().clone(), target)
+        _check_ran_once(len(outputs), layer)
+        (gradient,) = torch.autograd.grad(score, outputs[0])
+    return outputs[0][0].detach(), gradient[0]
+
+
+def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
+    """The outputs of several layers, in one forward pass and without gradients.
+
+    Args:
+        model: the network.
+        images: `[N, C, H, W]`.
+        layers: names or modules.
+
+    Returns:
+        One detached copy of each layer's output, in the order of `layers`.
+
+    Raises:
+        ValueError: a layer is not in the model or does not run exactly once.
+    """
+    check_model(model)
+    outputs: list[list[Tensor]] = [[] for _ in layers]
+    with torch.no_grad(), untouched(model), ExitStack() as stack:
+        for layer, seen in zip(layers, outputs, strict=True):
+            # Cloned, because an in-place ReLU behind the layer would overwrite it.
+            keep = lambda module, inputs, output, seen=seen: seen.append(output.clone())  # noqa: E731
+            stack.enter_context(find_layer(model, layer).register_forward_hook(keep))
+        model(images)
+    for layer, seen in zip(layers, outputs, strict=True):
+        _check_ran_once(len(seen), layer)
+    return [seen[0] for seen in outputs]
+
+
+def _check_maps(output: object, layer: Layer) -> None:
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"layer must give feature maps [N, K, h, w], got {got} from {_name(layer)}; "
+            "pick one before the maps are flattened, for example labkit.models.last_conv(model)"
+        )
+
+
+def _check_ran_once(times: int, layer: Layer) -> None:
+    if times != 1:
+        raise ValueError(
+            f"layer must run exactly once in a forward pass, but {_name(layer)} ran {times} times; "
+            "pick the block around it"
+        )
+
+
+def _name(layer: Layer) -> str:
+    return repr(layer) if isinstance(layer, str) else type(layer).__name__

@@ -1,0 +1,356 @@
+"""The course's figures: every one with alternative text, none in rainbow colours.
+
+Computing happens elsewhere; this is the only module that draws. Pictures are shown as HTML figures
+with `<img alt>`, on their own white card, so that they read the same in light and dark themes.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from torch import Tensor
+
+from labkit.probe import Sweep, threshold_sweep
+
+CLASS_COLOURS = ("#0072B2", "#D55E00")  # Okabe and Ito's blue and vermilion
+DPI = 100
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+}
+in_house_style = mpl.rc_context(STYLE)  # as a decorator; the reader's own settings stay
+
+
+class Figure:
+    """A drawn figure: shown by Jupyter as `<figure>` with alternative text and caption."""
+
+    def __init__(self, canvas: Canvas, alt: str, caption: str = "") -> None:
+        """Draw a matplotlib figure.
+
+        Args:
+            canvas: the matplotlib figure.
+            alt: what one should see, for those who cannot.
+            caption: text below the picture.
+
+        Raises:
+            ValueError: alt is empty.
+        """
+        if not alt.strip():
+            raise ValueError("alt must say what one should see in the figure, got an empty text")
+        self.alt = alt
+        self.caption = caption
+        buffer = io.BytesIO()
+        canvas.savefig(
+            buffer, format="webp", dpi=DPI * 1.5, pil_kwargs={"quality": 82, "method": 6}
+        )
+        self._source = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+        self._width = round(canvas.get_size_inches()[0] * DPI)
+
+    @property
+    def html(self) -> str:
+        """The figure as HTML."""
+        caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
+        return (
+            f'<figure style="margin:0.5em 0"><img alt="{html.escape(self.alt)}" '
+            f'src="{self._source}" width="{self._width}" '
+            f'style="max-width:100%;height:auto;background:#fff;border-radius:4px">{caption}</figure>'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.alt}"
+
+
+@in_house_style
+def new_canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Canvas, np.ndarray]:
+    """An empty figure, width x height inches, and its axes `[rows, columns]`."""
+    canvas = Canvas(figsize=(width, height), layout="constrained")
+    return canvas, canvas.subplots(rows, columns, squeeze=False)
+
+
+@in_house_style
+def gallery(
+    pictures: Sequence[np.ndarray],
+    titles: Sequence[str],
+    *,
+    alt: str,
+    caption: str = "",
+    columns: int = 6,
+    masks: Sequence[np.ndarray | None] | None = None,
+    width: float = 9.0,
+) -> Figure:
+    """Pictures in rows, with a title each.
+
+    Args:
+        pictures: arrays `[H, W, 3]` or `[H, W]`.
+        titles: one a picture.
+        alt: what one should see.
+        caption: text below.
+        columns: pictures in a row.
+        masks: bool `[H, W]` or None for each picture; their outline is drawn.
+        width: of the figure, in inches.
+    """
+    if not len(pictures) or len(pictures) != len(titles):
+        raise ValueError(
+            f"titles must be one a picture, got {len(titles)} for {len(pictures)} pictures"
+        )
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = rows * (width / columns + 0.2)
+    canvas, axes = new_canvas(width, height, rows, columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, picture, title) in enumerate(zip(axes.flat, pictures, titles, strict=False)):
+        axis.imshow(picture, cmap="gray")
+        axis.set_title(title, fontsize=8)
+        if masks is not None and masks[i] is not None:
+            outline(axis, masks[i])
+    return Figure(canvas, alt, caption)
+
+
+def outline(axis: Axes, mask: np.ndarray | Tensor, colour: str = "white") -> None:
+    """Draw the border of a mask, dark below light so that it shows on any ground."""
+    mask = np.asarray(mask, dtype=float)
+    if mask.any() and not mask.all():
+        axis.contour(mask, [0.5], colors="black", linewidths=1.6)
+        axis.contour(mask, [0.5], colors=colour, linewidths=0.8)
+
+
+@in_house_style
+def heatmaps(
+    picture: np.ndarray,
+    maps: Mapping[str, Tensor],
+    *,
+    alt: str,
+    caption: str = "",
+    mask: np.ndarray | Tensor | None = None,
+    width: float | None = None,
+) -> Figure:
+    """A picture, then relevance maps over its shadow, each with its own colour bar.
+
+    Signed maps are drawn in diverging colours around zero, the others from zero upwards; a map's
+    colours end at its 99.8th percentile, so that one bright pixel does not darken all others.
+
+    Args:
+        picture: `[H, W, 3]`.
+        maps: relevance `[H, W]` by name.
+        alt: what one should see.
+        caption: text below.
+        mask: bool `[H, W]`, outlined on the picture and on every map.
+        width: of the figure, in inches.
+    """
+    columns = len(maps) + 1
+    width = 2.6 * columns if width is None else width
+    canvas, axes = new_canvas(width, width / columns + 0.1, 1, columns)
+    axes[0, 0].imshow(picture)
+    axes[0, 0].set_title("picture")
+    for axis, (name, relevance) in zip(axes[0, 1:], maps.items(), strict=True):
+        _draw_map(axis, relevance)
+        axis.set_title(name if torch.any(relevance != 0) else f"{name}: all zero")
+    for axis in axes.flat:
+        axis.axis("off")
+        if mask is not None:
+            outline(axis, mask, "cyan")
+    return Figure(canvas, alt, caption)
+
+
+def _draw_map(axis: Axes, relevance: Tensor) -> None:
+    values = relevance.detach().cpu().numpy()
+    limit = float(np.quantile(np.abs(values), 0.998)) or float(np.abs(values).max()) or 1.0
+    signed = values.min() < 0
+    colours, low = ("RdBu_r", -limit) if signed else ("inferno", 0.0)
+    drawn = axis.imshow(values, cmap=colours, vmin=low, vmax=limit)
+    bar = axis.figure.colorbar(
+        drawn, ax=axis, shrink=0.8, ticks=[low, limit] if signed else [0, limit]
+    )
+    bar.ax.set_yticklabels([f"{low:.1g}", f"{limit:.1g}"] if signed else ["0", f"{limit:.1g}"])
+    bar.ax.tick_params(labelsize=7)
+
+
+@in_house_style
+def feature_maps(maps: Tensor, names: Sequence[str], *, alt: str, caption: str = "") -> Figure:
+    """Feature maps `[K, h, w]` side by side, on one scale."""
+    columns = min(8, len(maps))
+    rows = -(-len(maps) // columns)
+    canvas, axes = new_canvas(9.0, rows * (9.0 / columns + 0.2), rows, columns)
+    drawn = None
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, values, name in zip(axes.flat, maps, names, strict=False):
+        drawn = axis.imshow(values.numpy(), cmap="viridis", vmin=0.0, vmax=maps.max().item())
+        axis.set_title(name, fontsize=8)
+    bar = canvas.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("activation", fontsize=8)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def score_histogram(
+    scores: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    *,
+    alt: str,
+    threshold: float | None = None,
+    caption: str = "",
+) -> Figure:
+    """Histograms of the score g(x), one colour a class."""
+    canvas, axes = new_canvas(6.0, 2.8)
+    _draw_histogram(axes[0, 0], scores, labels, classes, threshold)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def threshold_view(
+    scores: Tensor, labels: Tensor, classes: Sequence[str], threshold: float
+) -> Figure:
+    """What one threshold does: on the histogram, in the confusion matrix, on the ROC curve."""
+    canvas, axes = new_canvas(10.0, 3.0, 1, 3)
+    here = threshold_sweep(scores, labels, torch.tensor([threshold]))
+    _draw_histogram(axes[0, 0], scores, labels, classes, threshold)
+    _draw_confusion(axes[0, 1], here, classes)
+    _draw_roc(axes[0, 2], threshold_sweep(scores, labels), "scores as thresholds", "#333333")
+    found, mistaken = here.true_positive_rate.item(), here.false_positive_rate.item()
+    axes[0, 2].plot(mistaken, found, "o", color=CLASS_COLOURS[1], markersize=9)
+    axes[0, 2].set_title(f"({mistaken:.2f}, {found:.2f}) on the ROC curve")
+    n_negative, n_positive = (int((labels == label).sum()) for label in (0, 1))
+    alt = (
+        f"At threshold {threshold:.3f}: a dashed line in the histogram of scores; "
+        f"{int(here.true_positive)} of {n_positive} {classes[1]} found, "
+        f"{int(here.false_positive)} of {n_negative} {classes[0]} mistaken for it; "
+        f"a dot on the ROC curve at ({mistaken:.2f}, {found:.2f})."
+    )
+    caption = f"Threshold {threshold:.3f}: accuracy {here.accuracy.item():.3f}"
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def roc_curves(sweeps: Mapping[str, Sweep], *, alt: str, caption: str = "") -> Figure:
+    """ROC curves by name, with chance as a dotted line."""
+    canvas, axes = new_canvas(4.6, 4.2)
+    colours = ["#333333", "#D55E00", "#0072B2", "#009E73", "#CC79A7"]
+    markers = ["", "o", "s", "^", "v"]
+    for (name, sweep), colour, marker in zip(sweeps.items(), colours, markers, strict=False):
+        _draw_roc(axes[0, 0], sweep, name, colour, marker)
+    axes[0, 0].legend(loc="lower right", fontsize=8)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def curves(
+    x: Sequence[float],
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    alt: str,
+    caption: str = "",
+    log_x: bool = False,
+) -> Figure:
+    """Lines with bands: for each name (middle, lower, upper) at the places x."""
+    canvas, axes = new_canvas(6.0, 3.4)
+    axis = axes[0, 0]
+    colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#333333"]
+    markers = ["o", "s", "^", "v", "D"]
+    for (name, band), colour, marker in zip(lines.items(), colours, markers, strict=False):
+        middle, lower, upper = band
+        axis.plot(x, middle, color=colour, marker=marker, markersize=4, label=name)
+        axis.fill_between(x, lower, upper, color=colour, alpha=0.15, linewidth=0)
+    if log_x:
+        axis.set_xscale("log")
+        axis.set_xticks(list(x), [f"{value:g}" for value in x])
+        axis.minorticks_off()
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.legend(fontsize=8)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def bars(
+    values: Mapping[str, tuple[float, float, float]], *, xlabel: str, alt: str, caption: str = ""
+) -> Figure:
+    """Horizontal bars with intervals: for each name (value, lower, upper)."""
+    canvas, axes = new_canvas(6.0, 0.7 + 0.35 * len(values))
+    axis = axes[0, 0]
+    for row, (value, lower, upper) in enumerate(values.values()):
+        axis.errorbar(
+            value, row, xerr=[[value - lower], [upper - value]], fmt="o", color="#333333", capsize=3
+        )
+        axis.annotate(
+            f"{value:.3f}", (value, row), xytext=(0, 6), textcoords="offset points", ha="center"
+        )
+    axis.set_yticks(range(len(values)), list(values))
+    axis.set_ylim(len(values) - 0.4, -0.7)
+    axis.set_xlabel(xlabel)
+    axis.grid(axis="x", alpha=0.3)
+    return Figure(canvas, alt, caption)
+
+
+def _draw_histogram(
+    axis: Axes, scores: Tensor, labels: Tensor, classes: Sequence[str], threshold: float | None
+) -> None:
+    edges = np.histogram_bin_edges(scores.numpy(), bins=30)
+    for label, (name, colour) in enumerate(zip(classes, CLASS_COLOURS, strict=True)):
+        hatch = "" if label == 0 else "//"
+        axis.hist(
+            scores[labels == label].numpy(), edges, color=colour, alpha=0.6, label=name, hatch=hatch
+        )
+    if threshold is not None:
+        axis.axvline(threshold, color="black", linestyle="--")
+        axis.set_title(f"threshold {threshold:.3f}")
+    axis.set_xlabel("score g(x)")
+    axis.set_ylabel("pictures")
+    axis.legend(fontsize=8)
+
+
+def _draw_confusion(axis: Axes, here: Sweep, classes: Sequence[str]) -> None:
+    counts = np.array(
+        [
+            [here.true_negative.item(), here.false_positive.item()],
+            [here.false_negative.item(), here.true_positive.item()],
+        ],
+        dtype=int,
+    )
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    axis.imshow(shares, cmap="Greys", vmin=0.0, vmax=1.4)
+    for row in range(2):
+        for column in range(2):
+            axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=14)
+    axis.set_xticks([0, 1], [f"called\n{name}" for name in classes])
+    axis.set_yticks([0, 1], [f"is\n{name}" for name in classes])
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    axis.set_title(f"accuracy {here.accuracy.item():.3f}")
+
+
+def _draw_roc(axis: Axes, sweep: Sweep, name: str, colour: str, marker: str = "") -> None:
+    axis.plot(
+        sweep.false_positive_rate,
+        sweep.true_positive_rate,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        label=name,
+        alpha=0.9,
+    )
+    axis.plot([0, 1], [0, 1], ":", color="grey")
+    axis.set_xlabel("false positive rate")
+    axis.set_ylabel("true positive rate")
+    axis.set_aspect("equal")

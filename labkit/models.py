@@ -1,0 +1,345 @@
+"""Networks: the embedded ones and torchvision's, each as one Classifier."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import urllib.error
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models.vgg import make_layers
+
+from labkit import images
+from labkit.assets import asset
+
+Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
+EMBEDDED = ("minivgg", "minivgg-world")
+PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
+
+# VGG-16's plan of convolutions and poolings ("M") with an eighth of its channels or so.
+MINIVGG_PLAN = (16, 16, "M", 32, 32, "M", 48, 48, 48, "M", 64, 64, 64, "M", 64, 64, 64, "M")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes an image: shorter side resized, centre cropped, normalised."""
+
+    resize: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = images.IMAGENET_MEAN
+    std: tuple[float, float, float] = images.IMAGENET_STD
+
+
+class Prediction(list):
+    """The most likely classes, best first: (name, probability) pairs, printed a line each."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{probability:6.1%}  {name}" for name, probability in self)
+
+
+class Classifier(nn.Module):
+    """A network that knows its classes and how to prepare a picture for them.
+
+    It returns logits, like the network inside, and the network's layers go by the network's own
+    names: `classifier.features[28]` and `classifier.get_submodule("features.28")`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        classes: Sequence[str],
+        description: str,
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            network: maps `[N, 3, H, W]` to logits `[N, K]`.
+            name: what it is called in tables and figures.
+            classes: K names.
+            description: the sentence that notebooks print: which network, trained on what.
+            preprocessing: how its pictures were prepared in training; ImageNet's by default.
+        """
+        super().__init__()
+        self.network = network
+        self.name = name
+        self.classes = tuple(classes)
+        self.description = description
+        self.preprocessing = preprocessing or Preprocessing()
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "network":
+                raise
+            return getattr(self.network, name)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[N, K]` of images `[N, 3, H, W]`."""
+        return self.network(images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def prepare(self, picture: Picture) -> Tensor:
+        """Turn a picture (path, bytes, array or PIL picture) into an image `[3, H, W]`."""
+        how = self.preprocessing
+        array = images.resize_shorter_side(images.open_image(picture), how.resize)
+        array = images.center_crop(array, how.crop)
+        return images.to_tensor(array, how.mean, how.std).to(self.device)
+
+    def prepare_all(self, pictures: Sequence[Picture]) -> Tensor:
+        """Turn pictures into a batch of images `[N, 3, H, W]`."""
+        return torch.stack([self.prepare(picture) for picture in pictures])
+
+    def prepare_mask(self, mask: np.ndarray) -> Tensor:
+        """Bring a mask `[H, W]` of a picture to the geometry of its image; bool."""
+        how = self.preprocessing
+        grey = np.repeat(np.asarray(mask, dtype=np.uint8)[..., None] * 255, 3, axis=-1)
+        array = images.center_crop(images.resize_shorter_side(grey, how.resize), how.crop)
+        return torch.from_numpy(array[..., 0] > 127).to(self.device)
+
+    def picture(self, image: Tensor) -> np.ndarray:
+        """Turn an image `[3, H, W]` back into a picture, uint8 `[H, W, 3]`."""
+        how = self.preprocessing
+        return images.to_picture(image.detach().cpu(), how.mean, how.std)
+
+    def predict(self, image: Tensor, k: int = 5) -> Prediction:
+        """The k most likely classes of one image `[3, H, W]`, with softmax probabilities."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                probabilities = self(image[None])[0].softmax(dim=0)
+        finally:
+            self.train(was_training)
+        best = probabilities.topk(min(k, len(self.classes)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return Prediction((self.classes[i], p) for i, p in pairs)
+
+
+def minivgg(n_classes: int, *, batch_norm: bool = False) -> nn.Module:
+    """VGG-16's layout, narrow, with global average pooling before one linear layer.
+
+    Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    ICLR 2015, https://arxiv.org/abs/1409.1556. `features.N` is what it is in torchvision's vgg16.
+    Differs from the paper: widths 16 to 64, and the head of network-in-network instead of three
+    dense layers, so that Grad-CAM's averaged gradients lose nothing.
+
+    Args:
+        n_classes: outputs.
+        batch_norm: normalise after each convolution, as in training; this renumbers `features`.
+    """
+    features = make_layers(list(MINIVGG_PLAN), batch_norm=batch_norm)
+    return _MiniVGG(features, MINIVGG_PLAN[-2], n_classes)
+
+
+class _MiniVGG(nn.Module):
+    def __init__(self, features: nn.Sequential, width: int, n_classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, n_classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.avgpool(self.features(images))  # [N, 64, 1, 1]
+        return self.classifier(maps.flatten(1))
+
+
+def load_model(
+    name: str, *, weights: str | Path | None = None, device: str | torch.device | None = None
+) -> Classifier:
+    """Load a network by name.
+
+    Args:
+        name: "minivgg" (tells healthy leaves from black rot) and "minivgg-world" (never saw a
+            leaf) ship with labkit; "vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1" and
+            "mobilenet_v2" come from torchvision with ImageNet weights.
+        weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
+            the path of a state dict for this network.
+        device: where to put it; the CPU by default.
+
+    Returns:
+        The network in eval mode; its `description` says what it is.
+
+    Raises:
+        ValueError: there is no network or no weights of that name, or a file is damaged.
+        FileNotFoundError: the weights are not on this machine and could not be downloaded.
+    """
+    if name in EMBEDDED:
+        model = _load_embedded(name, weights)
+    elif name in PRETRAINED:
+        model = _load_torchvision(name, weights)
+    else:
+        known = [*EMBEDDED, *PRETRAINED]
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"name must be one of {', '.join(known)}, got {name!r}; {hint}".rstrip("; ")
+        )
+    return model.to(device or "cpu").eval()
+
+
+def _load_embedded(name: str, weights: str | Path | None) -> Classifier:
+    card = json.loads(asset(f"networks/{name}.json").read_text(encoding="utf-8"))
+    network = minivgg(len(card["classes"]))
+    if weights is None:
+        path, origin = asset(f"networks/{name}.pt"), card["description"]
+        network.load_state_dict(_read_state_dict(path))
+    elif weights == "random":
+        origin = "weights drawn at random: it has learned nothing"
+    else:
+        network.load_state_dict(_read_state_dict(Path(weights)))
+        origin = f"weights from the file {weights}"
+    return Classifier(
+        network,
+        name=name,
+        classes=card["classes"],
+        description=f"{name}: {origin}",
+        preprocessing=Preprocessing(resize=224),
+    )
+
+
+def _load_torchvision(name: str, weights: str | Path | None) -> Classifier:
+    available = torchvision.models.get_model_weights(name)
+    build = torchvision.models.get_model_builder(name)
+    choice = "IMAGENET1K_V1" if weights is None else str(weights)
+    network = build(weights=None, init_weights=False) if name in ("vgg16", "vgg19") else build()
+    meta = available["IMAGENET1K_V1"].meta
+    classes = list(meta["categories"])
+    if choice in available.__members__:
+        network.load_state_dict(_fetch(available[choice]))
+        accuracy = meta_accuracy(available[choice])
+        origin = (
+            f"torchvision's {choice} weights, trained on the 1000 classes of ImageNet{accuracy}"
+        )
+    elif choice == "random":
+        network = build()
+        origin = "weights drawn at random: it has learned nothing"
+    elif Path(choice).is_file():
+        network.load_state_dict(_read_state_dict(Path(choice)))
+        origin = f"weights from the file {choice}"
+    else:
+        raise ValueError(
+            f"weights must be None, 'random', one of {', '.join(available.__members__)} or the "
+            f"path of a state dict, got {choice!r}, which is no file"
+        )
+    crop, resize = 224, 256
+    if choice in available.__members__:
+        transform = available[choice].transforms()
+        crop, resize = transform.crop_size[0], transform.resize_size[0]
+    return Classifier(
+        network,
+        name=name,
+        classes=classes,
+        description=f"{name}: {origin}",
+        preprocessing=Preprocessing(resize=resize, crop=crop),
+    )
+
+
+def meta_accuracy(weights: torchvision.models.WeightsEnum) -> str:
+    """The top-1 accuracy that torchvision states for its weights, as a clause."""
+    accuracy = weights.meta.get("_metrics", {}).get("ImageNet-1K", {}).get("acc@1")
+    return f" (top-1 accuracy {accuracy:.1f} % by torchvision's own figures)" if accuracy else ""
+
+
+def weights_file(weights: torchvision.models.WeightsEnum) -> Path:
+    """Where torch keeps, or would keep, the downloaded file of some weights."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+
+
+def _fetch(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
+    path = weights_file(weights)
+    if path.is_file():
+        return _read_state_dict(path)
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
+    except (urllib.error.URLError, OSError) as error:
+        raise FileNotFoundError(
+            f"the weights of this network are not on this machine and could not be downloaded "
+            f"({error}); connect to the internet and run the cell again, or download "
+            f"{weights.url} elsewhere and put the file at {path}; "
+            "the embedded networks 'minivgg' and 'minivgg-world' need no download"
+        ) from error
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read weights without running code from the file; half precision on disk becomes float32."""
+    if not path.is_file():
+        raise FileNotFoundError(f"weights must be the path of a file, got {path}; check the path")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for damaged files
+        raise ValueError(
+            f"{path} is no readable state dict ({type(error).__name__}); it may be damaged or only "
+            "partly downloaded: delete it and fetch it again"
+        ) from error
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
+
+
+def last_conv(model: nn.Module) -> str:
+    """Name the layer that Grad-CAM usually explains: the last feature maps before the pooling.
+
+    Args:
+        model: any network.
+
+    Returns:
+        The layer's name: "features.29" for VGG-16 and minivgg (the ReLU of conv5_3), "layer4" for
+        ResNets, the last block of `features` for SqueezeNet and MobileNet, otherwise the last
+        convolution.
+
+    Raises:
+        ValueError: the network has no convolution.
+    """
+    network = model.network if isinstance(model, Classifier) else model
+    if isinstance(getattr(network, "layer4", None), nn.Module):
+        return "layer4"
+    if isinstance(getattr(network, "features", None), nn.Sequential):
+        pools = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+        names = [
+            n for n, layer in network.features.named_children() if not isinstance(layer, pools)
+        ]
+        return f"features.{names[-1]}"
+    names = [n for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
+    if not names:
+        raise ValueError(
+            f"model must have a convolution, got {type(network).__name__} without any; "
+            "use a method that needs no feature maps, such as labkit.explain.sensitivity"
+        )
+    return names[-1]
+
+
+def feature_layers(model: nn.Module) -> list[str]:
+    """Name the layers that a probe may read, from the first stage to the last.
+
+    The poolings of a chain such as VGG or SqueezeNet, the four stages of a ResNet, the blocks of
+    MobileNet at which the maps shrink; the last one is what the network's own head reads.
+    """
+    network = model.network if isinstance(model, Classifier) else model
+    if isinstance(getattr(network, "layer4", None), nn.Module):
+        return ["layer1", "layer2", "layer3", "layer4"]
+    children = list(getattr(network, "features", nn.Sequential()).named_children())
+    pools = [f"features.{n}" for n, layer in children if isinstance(layer, nn.MaxPool2d)]
+    last = [f"features.{n}" for n, _ in children[-1:]]
+    if pools:
+        return [*pools, *(name for name in last if name not in pools)]
+    strided = [
+        f"features.{children[i - 1][0]}"
+        for i, (_, block) in enumerate(children)
+        if i > 0 and any(m.stride == (2, 2) for m in block.modules() if isinstance(m, nn.Conv2d))
+    ]
+    return [*strided, *last] or [last_conv(model)]

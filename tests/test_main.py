@@ -1,0 +1,61 @@
+"""The command line."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labkit import __main__ as command_line
+
+
+def test_the_doctor_names_every_network_and_the_pictures(capsys):
+    assert command_line.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for name in ("minivgg", "minivgg-world", "vgg16", "resnet50", "squeezenet1_1", "mobilenet_v2"):
+        assert f"network {name} " in said
+    assert "pictures leaves/train/healthy" in said
+    assert said.endswith("every lab can run\n")
+
+
+def test_the_doctor_fails_when_a_package_is_missing(capsys, monkeypatch):
+    version = command_line._version
+    monkeypatch.setattr(command_line, "_version", lambda p: None if p == "lime" else version(p))
+    assert command_line.main(["doctor"]) == 1
+    assert "missing: the package lime; `python -m pip install lime`" in capsys.readouterr().out
+
+
+def test_the_doctor_fails_when_an_embedded_network_was_changed(capsys, monkeypatch):
+    def changed(name):
+        raise ValueError(f"{name} differs from the file that was shipped")
+
+    monkeypatch.setattr("labkit.assets.asset", changed)
+    assert command_line.main(["doctor"]) == 1
+    assert "missing: the network minivgg: networks/minivgg.pt differs" in capsys.readouterr().out
+
+
+def test_the_doctor_says_which_weights_are_downloaded(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "vgg16-397923af.pth").touch()
+    command_line.main(["doctor"])
+    said = capsys.readouterr().out.splitlines()
+    assert next(line for line in said if "network vgg16 " in line).endswith(" at hand")
+    assert next(line for line in said if "network vgg19 " in line).endswith("downloads it")
+
+
+def test_an_unknown_command_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command_line.main(["doktor"])
+    assert stop.value.code == 2
+    assert "doctor" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module():
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-m", "labkit", "--help"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "doctor" in done.stdout
