@@ -203,6 +203,10 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(bootstrap, "ROOT", str(folder))
     monkeypatch.setattr(bootstrap, "VENV", str(folder / ".venv"))
     monkeypatch.setenv("LABKIT_DISK_GB", "0")
+    # Should a check fail to stop it, pip must find nothing: no test may install gigabytes.
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     return folder
 
 

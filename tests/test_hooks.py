@@ -1,0 +1,78 @@
+"""What the hooks see, and that none is left."""
+
+import pytest
+import torch
+from conftest import assert_untouched, state_of
+from torch import nn
+from torch.testing import assert_close
+
+from labkit.explain.hooks import activations, activations_and_gradients, find_layer
+from labkit.explain.masks import upsample
+
+
+def test_activations_and_gradients_by_hand(two_channels):
+    x = torch.tensor([[[1.0, -2.0]]])
+    A, dY_dA = activations_and_gradients(two_channels, x, 1, "conv")
+    assert_close(A, torch.tensor([[[1.0, -2.0]], [[-1.0, 2.0]]]))
+    assert_close(dY_dA, torch.tensor([[[-3.0, -3.0]], [[-1.0, -1.0]]]))
+
+
+def test_the_output_is_the_layers_own_when_a_relu_overwrites_it(two_channels):
+    two_channels.rectify = True
+    x = torch.tensor([[[1.0, -2.0]]])
+    A, dY_dA = activations_and_gradients(two_channels, x, 0, "conv")
+    assert_close(A, torch.tensor([[[1.0, -2.0]], [[-1.0, 2.0]]]))
+    assert_close(dY_dA, torch.tensor([[[3.0, 0.0]], [[0.0, 1.0]]]))
+    (seen,) = activations(two_channels, x[None], ["conv"])
+    assert_close(seen[0], A)
+
+
+def test_several_layers_come_from_one_pass(small_network, image):
+    runs = []
+    small_network[0].register_forward_hook(lambda *_: runs.append(1))
+    first, last = activations(small_network, image[None], ["0", small_network[4]])
+    assert len(runs) == 1
+    network = small_network.eval()
+    assert_close(first, network[0](image[None]))
+    assert_close(last, network[:5](image[None]))
+
+
+def test_hooks_are_removed_when_the_forward_pass_fails(small_network, image):
+    before = state_of(small_network)
+    with pytest.raises(RuntimeError):
+        activations_and_gradients(small_network, image[:2], 0, "4")
+    with pytest.raises(RuntimeError):
+        activations(small_network, image[None, :2], ["4"])
+    assert_untouched(small_network, before)
+
+
+def test_layers_that_do_not_serve_are_named(small_network, image):
+    def at(layer, model=small_network):
+        return activations_and_gradients(model, image, 0, layer)
+
+    with pytest.raises(ValueError, match="got 'conv9'; its layers are 0, 1, 2"):
+        at("conv9")
+    with pytest.raises(ValueError, match="got a ReLU from elsewhere.*last_conv"):
+        at(nn.ReLU())
+    with pytest.raises(TypeError, match="a name or a module, got int"):
+        at(4)
+    with pytest.raises(ValueError, match=r"got \[1, 3\] from '9'; pick one before"):
+        at("9")
+    small_network.add_module("unused", nn.Conv2d(3, 3, 1))
+    small_network.forward = lambda x: nn.Sequential.forward(small_network[:10], x)
+    with pytest.raises(ValueError, match="'unused' ran 0 times"):
+        at("unused")
+    twice = nn.Sequential(relu := nn.ReLU(), nn.Conv2d(3, 3, 1), relu, nn.Flatten())
+    with pytest.raises(ValueError, match="ReLU ran 2 times; pick the block"):
+        at(relu, twice)
+
+
+def test_a_layer_is_found_by_name_and_by_itself(small_network):
+    assert find_layer(small_network, "4") is small_network[4]
+    assert find_layer(small_network, small_network[4]) is small_network[4]
+
+
+def test_upsampling_takes_pixels_as_areas():
+    # centres of the two cells lie at 1/4 and 3/4 of the row
+    row = upsample(torch.tensor([[0.0, 1.0]]), (1, 4))
+    assert_close(row, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))

@@ -1,0 +1,212 @@
+"""Loading networks, and what a Classifier knows."""
+
+import copy
+import pickle
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.testing import assert_close
+
+from labkit.models import (
+    Classifier,
+    feature_layers,
+    last_conv,
+    load_model,
+    minivgg,
+    weights_file,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("minivgg", weights="random")
+
+
+def test_minivgg_has_vgg16s_layers_under_vgg16s_names():
+    ours = minivgg(2).features
+    theirs = torchvision.models.vgg16().features
+    assert [type(layer) for layer in ours] == [type(layer) for layer in theirs]
+    strides = [layer.stride for layer in theirs if hasattr(layer, "stride")]
+    assert [layer.stride for layer in ours if hasattr(layer, "stride")] == strides
+
+
+def test_the_networks_layers_go_by_their_own_names(model):
+    assert model.get_submodule("features.28") is model.network.features[28]
+    assert model.features[28] is model.network.features[28]
+    with pytest.raises(AttributeError):
+        model.no_such_layer  # noqa: B018
+
+
+def test_it_can_be_copied_and_pickled(model):
+    x = torch.randn(1, 3, 32, 32)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_close(twin(x), model(x))
+        assert twin.features[0] is not model.features[0]
+
+
+def test_a_picture_survives_the_way_there_and_back(model):
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    image = model.prepare(picture)
+    assert image.shape == (3, 224, 224)
+    assert np.array_equal(model.picture(image), picture)
+
+
+def test_preparation_is_torchvisions(model):
+    resnet = load_model("resnet18", weights="random")
+    picture = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    transform = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
+    expected = transform(torchvision.transforms.functional.to_pil_image(picture))
+    assert_close(resnet.prepare(picture), expected, rtol=0, atol=1e-6)
+
+
+def test_a_mask_goes_the_way_of_its_picture():
+    resnet = load_model("resnet18", weights="random")
+    mask = np.zeros((256, 256), dtype=bool)
+    mask[16:128] = True  # the crop takes away 16 rows above and below
+    prepared = resnet.prepare_mask(mask)
+    assert prepared.dtype == torch.bool
+    assert prepared[:112].all()
+    assert not prepared[112:].any()
+
+
+def test_predict_names_the_best_classes_and_keeps_the_mode(model):
+    model.train()
+    prediction = model.predict(torch.zeros(3, 32, 32))
+    assert model.training
+    model.eval()
+    assert {name for name, _ in prediction} == set(model.classes)
+    assert prediction[0][1] >= prediction[1][1]
+    assert sum(p for _, p in prediction) == pytest.approx(1)
+    assert str(prediction).splitlines()[0].endswith(prediction[0][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("minivgg", "features.29"),
+        ("vgg16", "features.29"),
+        ("resnet18", "layer4"),
+        ("squeezenet1_1", "features.12"),
+        ("mobilenet_v2", "features.18"),
+    ],
+)
+def test_the_last_feature_maps_are_named(name, expected):
+    network = minivgg(2) if name == "minivgg" else getattr(torchvision.models, name)()
+    assert last_conv(network) == expected
+    wrapped = Classifier(network, name=name, classes=["a", "b"], description="-")
+    assert last_conv(wrapped) == expected
+
+
+def test_the_last_convolution_of_an_unknown_network_is_named(small_network):
+    assert last_conv(small_network) == "4"
+    with pytest.raises(ValueError, match="got Linear without any.*sensitivity"):
+        last_conv(nn.Linear(2, 2))
+
+
+def test_probes_may_read_each_stage():
+    vgg = ["features.4", "features.9", "features.16", "features.23", "features.30"]
+    assert feature_layers(minivgg(2)) == vgg
+    assert feature_layers(torchvision.models.resnet18())[-1] == "layer4"
+    squeezenet = torchvision.models.squeezenet1_1()
+    assert feature_layers(squeezenet) == ["features.2", "features.5", "features.8", "features.12"]
+    assert feature_layers(torchvision.models.mobilenet_v2())[-1] == "features.18"
+
+
+def test_vgg16s_last_maps_are_512_by_7_by_7():
+    layer = feature_layers(model := torchvision.models.vgg16())[-1]
+    with torch.no_grad():
+        maps = model.features(torch.zeros(1, 3, 224, 224))
+    assert layer == "features.30"
+    assert maps.shape == (1, 512, 7, 7)
+    assert maps.flatten(1).shape[1] == 25088
+
+
+def test_random_weights_say_so(model):
+    assert "learned nothing" in model.description
+
+
+def test_weights_come_from_a_file_in_any_precision(tmp_path):
+    network = minivgg(2)
+    state = {key: value.half() for key, value in network.state_dict().items()}
+    torch.save(state, tmp_path / "mine.pt")
+    loaded = load_model("minivgg", weights=tmp_path / "mine.pt")
+    assert str(tmp_path / "mine.pt") in loaded.description
+    for key, value in loaded.network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert_close(value, state[key].float())
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "half.pt"
+    torch.save(minivgg(2).state_dict(), path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"half.pt is no readable state dict.*fetch it again"):
+        load_model("minivgg", weights=path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    torch.save(Trap(), tmp_path / "trap.pt")
+    with pytest.raises(ValueError, match="no readable state dict"):
+        load_model("minivgg", weights=tmp_path / "trap.pt")
+
+
+class Trap:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code from the file ran')",))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.pt; check the path"):
+        load_model("minivgg", weights=tmp_path / "none.pt")
+    with pytest.raises(ValueError, match=r"'random', one of IMAGENET1K_V1.*got 'nonsense'"):
+        load_model("resnet18", weights="nonsense")
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ValueError, match=r"got 'vgg-16'; did you mean 'vgg16'\?"):
+        load_model("vgg-16")
+
+
+def test_without_network_the_error_says_where_to_put_the_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def unreachable(*args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    with pytest.raises(FileNotFoundError) as caught:
+        load_model("resnet18")
+    said = str(caught.value)
+    assert "no route to host" in said
+    assert weights.url in said
+    assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in said
+    assert "'minivgg'" in said
+
+
+def test_a_file_put_there_is_used(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    network = torchvision.models.squeezenet1_1()
+    path = weights_file(torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1)
+    path.parent.mkdir(parents=True)
+    torch.save(network.state_dict(), path)
+    loaded = load_model("squeezenet1_1")
+    assert_close(loaded.network.state_dict(), network.state_dict())
+    assert "IMAGENET1K_V1" in loaded.description
+    assert len(loaded.classes) == 1000
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "probability"), [("squeezenet1_1", 0.55), ("mobilenet_v2", 0.73)])
+def test_real_networks_know_the_cat(name, probability, real_folder, monkeypatch):
+    from skimage.data import chelsea
+
+    monkeypatch.setenv("TORCH_HOME", str(real_folder / "torch"))
+    model = load_model(name)
+    ((best, p),) = model.predict(model.prepare(chelsea()), k=1)
+    assert best == "Egyptian cat"
+    assert p == pytest.approx(probability, abs=0.02)
