@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.feature_extraction import create_feature_extractor
 from tqdm.auto import tqdm
 
-from labkit.explain.hooks import activations
+from labkit.explain.hooks import activations, layer_outputs
 from labkit.models import Classifier, feature_layers
 
 
@@ -200,22 +199,27 @@ def roc_auc(scores: Tensor, labels: Tensor) -> float:
 
 
 class ProbedClassifier(Classifier):
-    """A network cut at a layer, with logits (0, g(x) - threshold) as its head."""
+    """A network with logits (0, g(x) - threshold), read from one of its layers.
+
+    The network runs whole, past the layer too, so that every block of it keeps its name and its
+    place in the forward pass.
+    """
 
     def __init__(
         self, backbone: Classifier, layer: str, w: Tensor, threshold: float, **about: object
     ):
         """Put w behind a layer of the backbone; see `attach_probe`."""
-        super().__init__(create_feature_extractor(backbone.network, [layer]), **about)
+        super().__init__(backbone.network, **about)
         self.layer = layer
-        self.head = nn.Linear(len(w), 1)
+        self.head = nn.Linear(len(w), 1, device=w.device)
         with torch.no_grad():
             self.head.weight.copy_(w[None])
             self.head.bias.fill_(-threshold)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[N, 2]`: 0 for the first class, g(x) - threshold for the second."""
-        g = self.head(self.network(images)[self.layer].flatten(1))  # [N, 1]
+        (maps,) = layer_outputs(self.network, images, [self.layer])
+        g = self.head(maps.flatten(1))  # [N, 1]
         return torch.cat([torch.zeros_like(g), g], dim=1)
 
 
@@ -252,20 +256,15 @@ def attach_probe(
             f"w must have shape [{n_features}], the flattened features of {layer!r}, got "
             f"{list(w.shape)}; name the layer that w was computed from with layer="
         )
-    return (
-        ProbedClassifier(
-            model,
-            layer,
-            w,
-            float(threshold),
-            name=f"{model.name} + probe",
-            classes=classes,
-            description=f"{model.name} with a linear probe for {' or '.join(classes)} behind "
-            f"{layer}",
-            preprocessing=model.preprocessing,
-        )
-        .to(model.device)
-        .eval()
+    return ProbedClassifier(
+        model,
+        layer,
+        w.to(model.device),
+        float(threshold),
+        name=f"{model.name} + probe",
+        classes=classes,
+        description=f"{model.name} with a linear probe for {' or '.join(classes)} behind {layer}",
+        preprocessing=model.preprocessing,
     )
 
 

@@ -17,7 +17,7 @@ def real_folder():
 
 
 class TwoChannels(nn.Module):
-    """Channels (x, -x) of a one-channel image, then logits (3 s0 + s1, -3 s0 - s1) of their sums."""
+    """Channels (x, -x) of an image, then logits (3 s0 + s1, -3 s0 - s1) of their sums."""
 
     def __init__(self):
         super().__init__()

@@ -51,7 +51,9 @@ def test_explanations_point_at_the_lesions(minivgg, leaves):
         squared.append(pointing_game(sensitivity(minivgg, image, 1), lesions))
         relevance = gradcam(minivgg, image, 1, layer=layer)
         cam.append(pointing_game(relevance, lesions, tolerance=7))
-    print(f"on a lesion: squared gradient {sum(squared)}, Grad-CAM within 7 pixels {sum(cam)} of 50")
+    print(
+        f"on a lesion: squared gradient {sum(squared)}, Grad-CAM within 7 pixels {sum(cam)} of 50"
+    )
     assert len(squared) == 50
     assert sum(squared) / 50 >= 0.9
     assert sum(cam) / 50 >= 0.6

@@ -75,7 +75,9 @@ def test_the_auc_equals_scikit_learns_and_mann_whitneys(digits):
     ours = roc_auc(scores, labels)
     assert ours == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     pairs = scores[labels == 1][:, None] - scores[labels == 0]
-    assert ours == pytest.approx(((pairs > 0) + 0.5 * (pairs == 0)).mean().item(), abs=1e-12)
+    assert ours == pytest.approx(
+        ((pairs > 0) + 0.5 * (pairs == 0)).double().mean().item(), abs=1e-12
+    )
 
 
 def test_the_auc_depends_on_the_order_alone():

@@ -97,8 +97,14 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
         ValueError: a layer is not in the model or does not run exactly once.
     """
     check_model(model)
+    with torch.no_grad(), untouched(model):
+        return layer_outputs(model, images, layers)
+
+
+def layer_outputs(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
+    """The outputs of several layers in one pass, still part of the graph; see `activations`."""
     outputs: list[list[Tensor]] = [[] for _ in layers]
-    with torch.no_grad(), untouched(model), ExitStack() as stack:
+    with ExitStack() as stack:
         for layer, seen in zip(layers, outputs, strict=True):
             # Cloned, because an in-place ReLU behind the layer would overwrite it.
             keep = lambda module, inputs, output, seen=seen: seen.append(output.clone())  # noqa: E731

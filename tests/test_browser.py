@@ -1,0 +1,171 @@
+"""Lab 1 in JupyterLab under real Chromium: its controls are moved by keyboard."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+LAB = Path(__file__).parents[1] / "notebooks" / "01_linear_probe.ipynb"
+NEEDED = [
+    *("parameters", "imports", "network", "prepare", "shapes", "mean-difference"),
+    *("threshold", "layers", "layers-figure"),
+]
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SETTINGS = {
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+TOKEN = "lab"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab on a copy of the cells that the controls need, with settings of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    notebook = nbformat.read(LAB, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if cell.id in NEEDED]
+    for cell in notebook.cells:
+        cell.outputs, cell.execution_count = [], None
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / LAB.name)
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += [
+        f"--IdentityProvider.token={TOKEN}",
+        "--ServerApp.root_dir=" + str(folder / "notebooks"),
+    ]
+    command += [f"--LabApp.app_settings_dir={write_settings(folder)}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=private(folder), stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}", process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def write_settings(folder):
+    settings = folder / "app_settings"
+    settings.mkdir()
+    (settings / "overrides.json").write_text(json.dumps(SETTINGS))
+    return settings
+
+
+def private(folder):
+    """An environment in which Jupyter reads and writes nothing of this machine's user."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
+    return {**os.environ, **{name: str(folder / name.lower()) for name in names}}
+
+
+def wait_for(address, process, log):
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.5)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        try:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            page.goto(f"{server}/lab/tree/{LAB.name}?token={TOKEN}&reset")
+            page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+            page.locator(".jp-Notebook").click(position={"x": 5, "y": 5})
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            page.get_by_label("Feature layer").wait_for(timeout=240_000)
+            yield page
+        finally:
+            browser.close()
+
+
+def threshold_figure(page):
+    return page.locator("img[alt^='At threshold']")
+
+
+def shown_threshold(page):
+    return float(
+        re.search(r"At threshold (-?[\d.]+)", threshold_figure(page).get_attribute("alt"))[1]
+    )
+
+
+def wait_until_changed(read, before):
+    """Poll, because the figure is drawn by the kernel after the control has moved."""
+    for _ in range(150):
+        if (now := read()) != before:
+            return now
+        time.sleep(0.2)
+    raise AssertionError(f"nothing changed from {before!r}")
+
+
+def test_arrow_keys_on_the_slider_move_numbers_and_figure(page):
+    field, caption = page.get_by_label("Threshold (number)"), page.locator("figcaption").first
+    before = (shown_threshold(page), float(field.input_value()), caption.inner_text())
+    picture = threshold_figure(page).get_attribute("src")
+    page.locator(".noUi-handle").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    after = wait_until_changed(lambda: shown_threshold(page), before[0])
+    assert after > before[0]
+    assert float(field.input_value()) > before[1]
+    assert caption.inner_text() != before[2]
+    assert threshold_figure(page).get_attribute("src") != picture
+
+
+def test_a_typed_number_moves_slider_and_figure(page):
+    field, handle = page.get_by_label("Threshold (number)"), page.locator(".noUi-handle").first
+    before = (shown_threshold(page), handle.get_attribute("aria-valuenow"))
+    typed = round(float(field.input_value()) - 2.0, 2)
+    field.fill(str(typed))
+    field.press("Enter")
+    assert wait_until_changed(lambda: shown_threshold(page), before[0]) == pytest.approx(
+        typed, abs=1e-2
+    )
+    assert handle.get_attribute("aria-valuenow") != before[1]
+
+
+def test_the_layer_is_chosen_by_keyboard(page):
+    figure = page.locator("img[alt^='Probe on']")
+    before = figure.get_attribute("alt")
+    page.get_by_label("Feature layer").focus()
+    page.keyboard.press("ArrowUp")
+    after = wait_until_changed(lambda: figure.get_attribute("alt"), before)
+    assert re.match(r"Probe on \S+: AUC 0\.\d{3}", after)
+
+
+def test_figures_fit_on_the_page(page):
+    for figure in page.locator("figure img").all():
+        box, around = figure.bounding_box(), page.locator(".jp-Notebook").first.bounding_box()
+        assert box["x"] + box["width"] <= around["x"] + around["width"]

@@ -1,0 +1,125 @@
+"""The embedded leaves, and PlantVillage's own folders."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from labkit.data import _camera_number, load_leaves
+from labkit.models import feature_layers, load_model
+from labkit.probe import discriminant, features, mean_difference, roc_auc
+
+
+def test_the_generated_leaves_have_200_and_50_a_class_with_masks():
+    for part, n in zip(load_leaves(), (200, 50), strict=True):
+        assert part.labels.tolist() == [0] * n + [1] * n
+        assert all(picture.shape == (224, 224, 3) for picture in part.pictures)
+        for label, leaf, lesion in zip(
+            part.labels, part.leaf_masks, part.lesion_masks, strict=True
+        ):
+            assert leaf.any()
+            assert lesion.any() == bool(label)
+            assert not (lesion & ~leaf).any()
+        assert "generated" in part.description
+
+
+def test_fewer_can_be_asked_for_and_more_not():
+    train, test = load_leaves(n_train=3, n_test=2)
+    assert (len(train), len(test)) == (6, 4)
+    with pytest.raises(ValueError, match=r"n_train must be at most 200 .* got 201"):
+        load_leaves(n_train=201)
+    with pytest.raises(ValueError, match="at least 1, got 0 and 50"):
+        load_leaves(n_train=0)
+
+
+def test_subsets_keep_all_parts_together():
+    _, test = load_leaves(n_train=1, n_test=3)
+    sick = test.where(1)
+    assert sick.labels.tolist() == [1, 1, 1]
+    assert sick.names == test.names[3:]
+    assert all(mask.any() for mask in sick.lesion_masks)
+    assert test.subset([4, 0]).names == [test.names[4], test.names[0]]
+
+
+@pytest.fixture
+def plantvillage(tmp_path):
+    """Ten leaves a class, two photographs of each, numbered one after the other."""
+    for folder, session in (("Apple___healthy", "RS_HL"), ("Apple___Black_rot", "JR_FrgE.S")):
+        where = tmp_path / "raw" / "color" / folder
+        where.mkdir(parents=True)
+        for leaf in range(10):
+            for shot in range(2):
+                value = 10 * leaf + shot
+                name = f"{value:04d}-uuid___{session} {100 + 10 * leaf + shot}.JPG"
+                Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(where / name)
+    return tmp_path
+
+
+def test_photographs_of_one_leaf_stay_on_one_side(plantvillage):
+    train, test = load_leaves(plantvillage, n_train=14, n_test=6)
+    assert (len(train), len(test)) == (28, 12)
+    assert not set(train.names) & set(test.names)
+    leaves = [
+        {(name.split("___")[1].split()[0], int(name.split()[-1][:3]) // 10) for name in part.names}
+        for part in (train, test)
+    ]
+    assert not leaves[0] & leaves[1]
+
+
+def test_the_split_follows_the_seed(plantvillage):
+    names = [load_leaves(plantvillage, n_train=14, n_test=6, seed=s)[1].names for s in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_the_folder_may_be_any_of_three(plantvillage):
+    for folder in (plantvillage, plantvillage / "raw", plantvillage / "raw" / "color"):
+        assert len(load_leaves(folder, n_train=1, n_test=1)[0]) == 2
+
+
+def test_blacked_out_twins_give_leaf_masks(plantvillage):
+    color = plantvillage / "raw" / "color" / "Apple___healthy"
+    path = sorted(color.iterdir())[0]
+    twins = plantvillage / "raw" / "segmented" / "Apple___healthy"
+    twins.mkdir(parents=True)
+    twin = np.zeros((8, 8, 3), np.uint8)
+    twin[:4] = 200
+    Image.fromarray(twin).save(twins / f"{path.stem}_final_masked.jpg", quality=100)
+    train, test = load_leaves(plantvillage, n_train=19, n_test=1)
+    masks = dict(zip(train.names + test.names, train.leaf_masks + test.leaf_masks, strict=True))
+    assert masks.pop(path.name)[:4].all()
+    assert set(map(type, masks.values())) == {type(None)}
+
+
+def test_camera_numbers_are_read_from_file_names(tmp_path):
+    path = tmp_path / "0090d05d___JR_FrgE.S 8727.JPG"
+    assert _camera_number(path) == ("JR_FrgE.S ", 8727)
+    assert _camera_number(tmp_path / "holiday.jpg") == ("holiday", 0)
+
+
+def test_folders_that_do_not_serve_are_named(tmp_path, plantvillage):
+    with pytest.raises(FileNotFoundError, match=r"got 'no/such'.*no folder.*PlantVillage-Dataset"):
+        load_leaves("no/such")
+    (tmp_path / "holiday").mkdir()
+    with pytest.raises(ValueError, match=r"Apple___healthy and Apple___Black_rot.*pass the root"):
+        load_leaves(tmp_path / "holiday")
+    with pytest.raises(ValueError, match=r"must hold 200 \+ 50 pictures, got 20; .*n_train="):
+        load_leaves(plantvillage)
+
+
+@pytest.mark.real
+def test_the_probe_reads_leaf_health_from_real_features(real_folder, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(real_folder / "torch"))
+    model = load_model("squeezenet1_1")
+    train, test = load_leaves(real_folder / "plantvillage")
+    assert (len(train), len(test)) == (400, 100)
+    assert not set(train.names) & set(test.names)
+    assert sum(mask is not None for mask in train.leaf_masks + test.leaf_masks) == 40
+    layer = feature_layers(model)[-1]
+    phi = [features(model, model.prepare_all(part.pictures), layer) for part in (train, test)]
+    scores = discriminant(phi[1], mean_difference(phi[0], train.labels))
+    ours, theirs = roc_auc(scores, test.labels), roc_auc_score(test.labels, scores)
+    print(f"AUC of the mean difference: ours {ours:.4f}, scikit-learn's {theirs:.4f}")
+    assert ours == pytest.approx(theirs, abs=1e-12)
+    assert ours > 0.8
+    assert torch.isfinite(scores).all()

@@ -1,0 +1,90 @@
+"""Figures carry their alternative text, and say what could be taken for something else."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from labkit import figures
+from labkit.figures import Figure, gallery, heatmaps, new_canvas, roc_curves, threshold_view
+from labkit.probe import threshold_sweep
+
+SCORES, LABELS = torch.tensor([-1.0, 0.5, 0.2, 2.0]), torch.tensor([0, 0, 1, 1])
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+
+
+def test_a_figure_is_html_with_escaped_alternative_text():
+    canvas, _ = new_canvas(2.0, 1.0)
+    figure = Figure(canvas, 'a "map" & <more>', "caption <b>")
+    assert figure.html.startswith("<figure")
+    assert 'alt="a &quot;map&quot; &amp; &lt;more&gt;"' in figure.html
+    assert "<figcaption>caption &lt;b&gt;</figcaption>" in figure.html
+    assert 'src="data:image/webp;base64,' in figure.html
+    assert figure._repr_html_() == figure.html
+    assert 'a "map"' in repr(figure)
+
+
+def test_a_figure_without_alternative_text_is_refused():
+    with pytest.raises(ValueError, match="alt must say what one should see"):
+        Figure(new_canvas(1.0, 1.0)[0], "  ")
+
+
+def test_the_threshold_view_says_its_numbers():
+    figure = threshold_view(SCORES, LABELS, ("healthy", "black rot"), 0.3)
+    assert "At threshold 0.300" in figure.alt
+    assert "1 of 2 black rot found, 1 of 2 healthy mistaken" in figure.alt
+    assert "ROC curve at (0.50, 0.50)" in figure.alt
+    assert figure.caption == "Threshold 0.300: accuracy 0.500"
+
+
+def test_an_empty_map_is_said_and_signed_maps_diverge_around_zero(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "Figure", lambda canvas, *_: drawn.update(axes=canvas.axes))
+    signed = torch.linspace(-1, 3, 64).reshape(8, 8)
+    maps = {"empty": torch.zeros(8, 8), "signed": signed, "unsigned": signed.abs()}
+    heatmaps(PICTURE, maps, alt="three maps")
+    by_title = {axis.get_title(): axis for axis in drawn["axes"] if axis.get_title()}
+    assert set(by_title) == {"picture", "empty: all zero", "signed", "unsigned"}
+    low, high = by_title["signed"].images[0].get_clim()
+    assert low == -high
+    assert by_title["signed"].images[0].get_cmap().name == "RdBu_r"
+    assert by_title["unsigned"].images[0].get_clim()[0] == 0
+    assert by_title["unsigned"].images[0].get_cmap().name == "inferno"
+
+
+def test_a_gallery_wants_a_title_for_each_picture():
+    with pytest.raises(ValueError, match="got 1 for 2 pictures"):
+        gallery([PICTURE] * 2, ["one"], alt="two")
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    assert gallery([PICTURE] * 7, list("abcdefg"), alt="seven", masks=[mask, *[None] * 6]).html
+
+
+def test_roc_curves_reach_both_corners(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "Figure", lambda canvas, *_: drawn.update(axes=canvas.axes))
+    roc_curves({"scores": threshold_sweep(SCORES, LABELS)}, alt="a curve")
+    x, y = drawn["axes"][0].lines[0].get_data()
+    assert (x[0], y[0]) == (0, 0)
+    assert (x[-1], y[-1]) == (1, 1)
+
+
+def test_the_readers_own_matplotlib_is_left_alone():
+    code = (
+        "import matplotlib as mpl; before = dict(mpl.rcParams)\n"
+        "from labkit.figures import new_canvas; new_canvas(1.0, 1.0)\n"
+        "print(before == dict(mpl.rcParams))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_nothing_is_drawn_in_rainbow_colours():
+    root = Path(__file__).parents[1]
+    for path in [*root.glob("labkit/**/*.py"), *root.glob("notebooks/*.ipynb")]:
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r"cmap\W+(jet|hsv|rainbow|turbo)", source), path

@@ -1,0 +1,168 @@
+"""What every notebook of the course owes its readers."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+MAX_LINES = 15
+MAX_BYTES = 1_500_000
+
+
+def opens_with_objectives(notebook):
+    opening = notebook.cells[0].source
+    for wanted in ("# ", "**You will be able to**", "**You need**", "**Minutes:**"):
+        if wanted not in opening:
+            yield f"the opening cell must have {wanted!r}"
+
+
+def has_parameters_first(notebook):
+    first = code_cells(notebook)[0]
+    if "parameters" not in first.metadata.get("tags", []):
+        yield f"[{first.id}] the first code cell must be tagged parameters"
+    for name in ("MODEL", "DATA"):
+        if not re.search(rf"^{name} = .*# @param ", first.source, re.MULTILINE):
+            yield f"[{first.id}] must set {name} with a Colab form comment"
+
+
+def imports_in_one_cell(notebook):
+    for cell in code_cells(notebook)[2:]:
+        if re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE):
+            yield f"[{cell.id}] imports belong in the second code cell"
+    if "import *" in code_cells(notebook)[1].source:
+        yield "star imports hide where a name comes from"
+
+
+def has_short_cells(notebook):
+    for cell in code_cells(notebook):
+        n = len(cell.source.splitlines())
+        if n > MAX_LINES:
+            yield f"[{cell.id}] has {n} lines, {MAX_LINES} at most"
+
+
+def closes_with_papers(notebook):
+    closing = notebook.cells[-1].source
+    for wanted in ("## What we saw", "does **not** show", "**Papers:**", "**Next:**"):
+        if wanted not in closing:
+            yield f"the closing cell must have {wanted!r}"
+
+
+def has_readable_ids(notebook):
+    ids = [cell.id for cell in notebook.cells]
+    if len(set(ids)) < len(ids):
+        yield "cell ids must differ"
+    for name in ids:
+        if re.fullmatch(r"[0-9a-f-]{8,}", name):
+            yield f"[{name}] is a random id; give the cell a name that stays"
+
+
+def names_a_kernel(notebook):
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "kernelspec must be python3, or JupyterLab asks for a kernel"
+
+
+def is_executed_in_order(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"cells must be executed once, in order, got {counts}; run `make notebooks`"
+
+
+def has_clean_outputs(notebook):
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"[{cell.id}] stores an error"
+            if output.get("name") == "stderr":
+                yield f"[{cell.id}] writes to stderr: {output.text[:80]}"
+
+
+def describes_every_figure(notebook):
+    for cell in code_cells(notebook):
+        for data in (output.get("data", {}) for output in cell.outputs):
+            if any(kind.startswith("image/") for kind in data):
+                yield f"[{cell.id}] shows a picture without alternative text; use labkit.figures"
+            html = "".join(data.get("text/html", ""))
+            for image in re.findall(r"<img[^>]*>", html):
+                if not re.search(r'alt="[^"]{20,}"', image):
+                    yield f"[{cell.id}] an <img> needs alternative text that says what one sees"
+                if "<figure" not in html:
+                    yield f"[{cell.id}] an <img> must stand in a <figure>"
+
+
+def links_to_files_that_exist(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\((?!https?://)([^)#]+)", cell.source):
+                if not (NOTEBOOKS / link).is_file():
+                    yield f"[{cell.id}] links to {link}, which is not there"
+
+
+def names_no_machine(notebook):
+    for cell in notebook.cells:
+        said = cell.source + str(cell.get("outputs", ""))
+        found = re.search(r"(?<![\w:/.])/(home|root|work|tmp|Users)/|localhost|127\.0\.0\.1", said)
+        if found:
+            yield f"[{cell.id}] names a place on one machine: {found[0]}"
+
+
+CHECKS = (
+    opens_with_objectives,
+    has_parameters_first,
+    imports_in_one_cell,
+    has_short_cells,
+    closes_with_papers,
+    has_readable_ids,
+    names_a_kernel,
+    is_executed_in_order,
+    has_clean_outputs,
+    describes_every_figure,
+    links_to_files_that_exist,
+    names_no_machine,
+)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_the_notebook(path, check):
+    assert list(check(nbformat.read(path, as_version=4))) == []
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_the_notebook_is_light(path):
+    assert path.stat().st_size < MAX_BYTES
+
+
+@pytest.mark.parametrize("path", PATHS[1:], ids=lambda path: path.name)
+def test_each_lab_compares_a_key_number(path):
+    assert "# NBVAL_CHECK_OUTPUT" in path.read_text(encoding="utf-8")
+
+
+def test_there_are_notebooks():
+    assert [path.name for path in PATHS][:2] == ["00_start.ipynb", "01_linear_probe.ipynb"]
+
+
+def bad_notebook():
+    """A notebook that fails every check."""
+    picture = nbformat.v4.new_output("display_data", {"image/png": "", "text/html": "<img src=''>"})
+    stderr = nbformat.v4.new_output("stream", name="stderr", text="warning at /home/me/x.py")
+    error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    cells = [
+        nbformat.v4.new_markdown_cell("no title", id="0a1b2c3d"),
+        nbformat.v4.new_code_cell("x = 1", id="a"),
+        nbformat.v4.new_code_cell("from os import *", id="b"),
+        nbformat.v4.new_code_cell("import os\n" * 16, id="c", outputs=[picture, stderr, error]),
+        nbformat.v4.new_markdown_cell("[there](nowhere.ipynb)", id="end"),
+    ]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_check_finds_what_it_looks_for(check):
+    assert list(check(bad_notebook()))
