@@ -40,7 +40,7 @@ class Preprocessing:
 class Prediction(list):
     """The most likely classes, best first: (name, probability) pairs, printed a line each."""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(f"{probability:6.1%}  {name}" for name, probability in self)
 
 

@@ -27,6 +27,14 @@ def test_relevance_is_a_detached_float32_map_of_the_images_size(explain, small_n
 
 
 @every_explainer
+def test_relevance_is_float32_whatever_the_precision_of_the_network(explain, small_network, image):
+    single = explain(small_network, image, 1)
+    double = explain(small_network.double(), image.double(), 1)
+    assert double.dtype == torch.float32
+    assert torch.allclose(double, single, rtol=1e-4, atol=1e-6)
+
+
+@every_explainer
 def test_the_model_comes_back_as_it_was(explain, small_network, image):
     small_network[0].weight.requires_grad_(False)
     before = state_of(small_network)
@@ -94,6 +102,7 @@ def test_bad_input_is_named_with_the_way_out(explain, small_network, image):
     [
         (nn.Identity(), r"\[N, K\], got \[1, 3, 12, 16\] for 1 image"),
         (nn.Flatten(0, -1), r"\[N, K\], got \[576\]"),
+        (nn.Flatten(0, 2), r"\[N, K\], got \[36, 16\] for 1 image"),
     ],
 )
 def test_a_model_without_logits_is_refused(network, text, image):

@@ -7,7 +7,6 @@ from torch import nn
 from torch.testing import assert_close
 
 from labkit.explain.hooks import activations, activations_and_gradients, find_layer
-from labkit.explain.masks import upsample
 
 
 def test_activations_and_gradients_by_hand(two_channels):
@@ -72,7 +71,26 @@ def test_a_layer_is_found_by_name_and_by_itself(small_network):
     assert find_layer(small_network, small_network[4]) is small_network[4]
 
 
-def test_upsampling_takes_pixels_as_areas():
-    # centres of the two cells lie at 1/4 and 3/4 of the row
-    row = upsample(torch.tensor([[0.0, 1.0]]), (1, 4))
-    assert_close(row, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))
+def test_the_kept_output_does_not_share_memory_with_the_network():
+    # a layer that returns its own buffer: what is kept must not change when the buffer does
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("maps", torch.ones(1, 1, 2, 2))
+
+        def forward(self, x):
+            return self.maps
+
+    network = nn.Sequential(Constant(), nn.Flatten())
+    A, _ = activations_and_gradients(network, torch.zeros(1, 2, 2), 3, "0")
+    (seen,) = activations(network, torch.zeros(1, 1, 2, 2), ["0"])
+    network[0].maps.zero_()
+    assert torch.equal(A, torch.ones(1, 2, 2))
+    assert torch.equal(seen, torch.ones(1, 1, 2, 2))
+
+
+def test_activations_are_detached_and_leave_the_model_as_it_was(small_network, image):
+    before = state_of(small_network)
+    (seen,) = activations(small_network, image[None], ["4"])
+    assert not seen.requires_grad
+    assert_untouched(small_network, before)
