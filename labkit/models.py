@@ -18,6 +18,7 @@ from torchvision.models.vgg import make_layers
 
 from labkit import images
 from labkit.assets import asset
+from labkit.explain.contract import untouched
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 EMBEDDED = ("minivgg", "minivgg-world")
@@ -118,13 +119,8 @@ class Classifier(nn.Module):
 
     def predict(self, image: Tensor, k: int = 5) -> Prediction:
         """The k most likely classes of one image `[3, H, W]`, with softmax probabilities."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                probabilities = self(image[None])[0].softmax(dim=0)
-        finally:
-            self.train(was_training)
+        with torch.no_grad(), untouched(self):
+            probabilities = self(image[None])[0].softmax(dim=0)
         best = probabilities.topk(min(k, len(self.classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return Prediction((self.classes[i], p) for i, p in pairs)
@@ -281,14 +277,15 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"weights must be the path of a file, got {path}; check the path")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for damaged files
+        return {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in state.items()
+        }
+    except Exception as error:  # many kinds: damaged files, or whole ones that hold something else
         raise ValueError(
             f"{path} is no readable state dict ({type(error).__name__}); it may be damaged or only "
             "partly downloaded: delete it and fetch it again"
         ) from error
-    return {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
 
 
 def last_conv(model: nn.Module) -> str:

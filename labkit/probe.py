@@ -211,10 +211,12 @@ class ProbedClassifier(Classifier):
         """Put w behind a layer of the backbone; see `attach_probe`."""
         super().__init__(backbone.network, **about)
         self.layer = layer
-        self.head = nn.Linear(len(w), 1, device=w.device)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            self.head = nn.Linear(len(w), 1, device=w.device)
             self.head.weight.copy_(w[None])
             self.head.bias.fill_(-threshold)
+        # Only what is new: the backbone is shared and keeps the modes it has.
+        self.training = self.head.training = backbone.training
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[N, 2]`: 0 for the first class, g(x) - threshold for the second."""

@@ -1,5 +1,7 @@
 """The embedded leaves, and PlantVillage's own folders."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,32 @@ def test_photographs_of_one_leaf_stay_on_one_side(plantvillage):
     assert not leaves[0] & leaves[1]
 
 
+def test_a_run_too_long_for_the_test_set_gives_it_only_what_is_missing(plantvillage):
+    # leaves have two photographs each: an odd test set must tear one of them, and no more
+    train, test = load_leaves(plantvillage, n_train=15, n_test=5)
+    assert (len(train), len(test)) == (30, 10)
+    assert test.labels.tolist() == [0] * 5 + [1] * 5
+    assert not set(train.names) & set(test.names)
+    assert torn_runs(train, test) == 2  # one a class
+
+
+def torn_runs(train, test):
+    """How often the camera's next picture is on the other side."""
+    side = {name: part for part in (train, test) for name in part.names}
+    order = sorted(side, key=lambda name: _camera_number(Path(name)))
+    numbers = [_camera_number(Path(name)) for name in order]
+    return sum(
+        before[0] == after[0] and after[1] - before[1] in (0, 1) and side[a] is not side[b]
+        for a, b, before, after in zip(order, order[1:], numbers, numbers[1:], strict=False)
+    )
+
+
+def test_a_folder_is_also_looked_for_from_the_projects_root(plantvillage, monkeypatch):
+    monkeypatch.setattr("labkit.data.PROJECT", plantvillage)
+    monkeypatch.chdir(plantvillage / "raw")
+    assert len(load_leaves("raw/color", n_train=1, n_test=1)[0]) == 2
+
+
 def test_the_split_follows_the_seed(plantvillage):
     names = [load_leaves(plantvillage, n_train=14, n_test=6, seed=s)[1].names for s in (0, 0, 1)]
     assert names[0] == names[1] != names[2]
@@ -114,6 +142,7 @@ def test_the_probe_reads_leaf_health_from_real_features(real_folder, monkeypatch
     train, test = load_leaves(real_folder / "plantvillage")
     assert (len(train), len(test)) == (400, 100)
     assert not set(train.names) & set(test.names)
+    assert torn_runs(train, test) == 0
     assert sum(mask is not None for mask in train.leaf_masks + test.leaf_masks) == 40
     layer = feature_layers(model)[-1]
     phi = [features(model, model.prepare_all(part.pictures), layer) for part in (train, test)]

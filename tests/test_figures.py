@@ -5,12 +5,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 
 from labkit import figures
-from labkit.figures import Figure, gallery, heatmaps, new_canvas, roc_curves, threshold_view
+from labkit.figures import (
+    CLASS_COLOURS,
+    Figure,
+    bars,
+    curves,
+    feature_maps,
+    gallery,
+    heatmaps,
+    new_canvas,
+    roc_curves,
+    score_histogram,
+    threshold_view,
+)
 from labkit.probe import threshold_sweep
 
 SCORES, LABELS = torch.tensor([-1.0, 0.5, 0.2, 2.0]), torch.tensor([0, 0, 1, 1])
@@ -41,9 +54,7 @@ def test_the_threshold_view_says_its_numbers():
     assert figure.caption == "Threshold 0.300: accuracy 0.500"
 
 
-def test_an_empty_map_is_said_and_signed_maps_diverge_around_zero(monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(figures, "Figure", lambda canvas, *_: drawn.update(axes=canvas.axes))
+def test_an_empty_map_is_said_and_signed_maps_diverge_around_zero(drawn):
     signed = torch.linspace(-1, 3, 64).reshape(8, 8)
     maps = {"empty": torch.zeros(8, 8), "signed": signed, "unsigned": signed.abs()}
     heatmaps(PICTURE, maps, alt="three maps")
@@ -64,9 +75,68 @@ def test_a_gallery_wants_a_title_for_each_picture():
     assert gallery([PICTURE] * 7, list("abcdefg"), alt="seven", masks=[mask, *[None] * 6]).html
 
 
-def test_roc_curves_reach_both_corners(monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(figures, "Figure", lambda canvas, *_: drawn.update(axes=canvas.axes))
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of the figures that are drawn meanwhile."""
+    kept = {}
+    monkeypatch.setattr(figures, "Figure", lambda canvas, *_: kept.update(axes=canvas.axes))
+    return kept
+
+
+def test_one_bright_pixel_does_not_darken_the_others(drawn):
+    relevance = torch.linspace(0, 1, 1000).reshape(20, 50)
+    relevance[0, 0] = 100.0
+    heatmaps(PICTURE, {"map": relevance}, alt="a map")
+    assert drawn["axes"][1].images[0].get_clim() == pytest.approx((0, 1), abs=0.01)
+
+
+def test_a_map_with_a_single_bright_pixel_is_not_called_empty(drawn):
+    relevance = torch.zeros(40, 50)
+    relevance[3, 4] = 2.0
+    heatmaps(PICTURE, {"map": relevance}, alt="a dot")
+    assert drawn["axes"][1].get_title() == "map"
+    assert drawn["axes"][1].images[0].get_clim() == (0, 2)
+
+
+def test_feature_maps_share_one_scale(drawn):
+    feature_maps(torch.stack([torch.eye(3), 4 * torch.eye(3)]), ["a", "b"], alt="two maps")
+    clims = [axis.images[0].get_clim() for axis in drawn["axes"][:2]]
+    assert clims == [(0, 4), (0, 4)]
+
+
+def test_each_class_has_its_own_histogram(drawn):
+    score_histogram(SCORES, LABELS, ("healthy", "black rot"), alt="scores", threshold=0.3)
+    axis = drawn["axes"][0]
+    counts = [sum(bar.get_height() for bar in group) for group in axis.containers]
+    assert counts == [2, 2]
+    colours = [group[0].get_facecolor()[:3] for group in axis.containers]
+    assert colours == [mpl.colors.to_rgb(colour) for colour in CLASS_COLOURS]
+    assert axis.lines[0].get_xdata()[0] == pytest.approx(0.3)
+
+
+def test_the_confusion_matrix_has_truth_in_its_rows(drawn):
+    # at 1.0 nothing healthy is mistaken, and one of the two sick is found
+    threshold_view(SCORES, LABELS, ("healthy", "black rot"), 1.0)
+    counts = {text.get_position(): text.get_text() for text in drawn["axes"][1].texts}
+    assert counts == {(0, 0): "2", (1, 0): "0", (0, 1): "1", (1, 1): "1"}
+
+
+def test_bands_and_intervals_end_where_they_should(drawn):
+    curves([1, 2], {"a": ([5, 6], [4, 3], [7, 9])}, xlabel="x", ylabel="y", alt="a band")
+    corners = drawn["axes"][0].collections[0].get_paths()[0].vertices
+    assert {(1, 4), (2, 3), (1, 7), (2, 9)} <= set(map(tuple, corners))
+    bars({"a": (0.5, 0.2, 0.6)}, xlabel="AUC", alt="an interval")
+    ends = drawn["axes"][0].collections[0].get_paths()[0].vertices[:, 0]
+    assert ends.tolist() == pytest.approx([0.2, 0.6])
+
+
+def test_figures_do_not_load_pyplot():
+    code = "import sys, labkit.figures; print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_roc_curves_reach_both_corners(drawn):
     roc_curves({"scores": threshold_sweep(SCORES, LABELS)}, alt="a curve")
     x, y = drawn["axes"][0].lines[0].get_data()
     assert (x[0], y[0]) == (0, 0)

@@ -64,6 +64,8 @@ def test_layers_that_do_not_serve_are_named(small_network, image):
     twice = nn.Sequential(relu := nn.ReLU(), nn.Conv2d(3, 3, 1), relu, nn.Flatten())
     with pytest.raises(ValueError, match="ReLU ran 2 times; pick the block"):
         at(relu, twice)
+    with pytest.raises(ValueError, match="ReLU ran 2 times"):
+        activations(twice, image[None], [relu])
 
 
 def test_a_layer_is_found_by_name_and_by_itself(small_network):
@@ -91,6 +93,6 @@ def test_the_kept_output_does_not_share_memory_with_the_network():
 
 def test_activations_are_detached_and_leave_the_model_as_it_was(small_network, image):
     before = state_of(small_network)
-    (seen,) = activations(small_network, image[None], ["4"])
+    (seen,) = activations(small_network, image[None].requires_grad_(), ["4"])
     assert not seen.requires_grad
     assert_untouched(small_network, before)

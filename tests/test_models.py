@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
@@ -84,6 +85,31 @@ def test_predict_names_the_best_classes_and_keeps_the_mode(model):
     assert str(prediction).splitlines()[0].endswith(prediction[0][0])
 
 
+def test_predict_leaves_every_layer_as_it_was(small_network, image):
+    model = Classifier(small_network, name="small", classes=list("abc"), description="-")
+    small_network[1].eval()  # batch norm held fixed while the rest is trained, as in fine-tuning
+    before = state_of(model)
+    in_training = model.predict(image)
+    assert_untouched(model, before)
+    assert in_training == copy.deepcopy(model).eval().predict(image)  # no dropout
+    with pytest.raises(RuntimeError):
+        model.predict(image[:2])
+    assert_untouched(model, before)
+
+
+def test_predict_shows_as_many_classes_as_asked_for_and_there_are(model):
+    assert len(model.predict(torch.zeros(3, 32, 32), k=1)) == 1
+    assert len(model.predict(torch.zeros(3, 32, 32), k=9)) == 2
+
+
+def test_a_networks_own_state_dict_fits_the_classifier(model):
+    twin = load_model("minivgg", weights="random")
+    x = torch.randn(1, 3, 32, 32)
+    assert not torch.equal(twin(x), model(x))
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin(x), model(x))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -113,7 +139,15 @@ def test_probes_may_read_each_stage():
     assert feature_layers(torchvision.models.resnet18())[-1] == "layer4"
     squeezenet = torchvision.models.squeezenet1_1()
     assert feature_layers(squeezenet) == ["features.2", "features.5", "features.8", "features.12"]
-    assert feature_layers(torchvision.models.mobilenet_v2())[-1] == "features.18"
+    mobilenet = torchvision.models.mobilenet_v2()
+    blocks = ["features.1", "features.3", "features.6", "features.13", "features.18"]
+    assert feature_layers(mobilenet) == blocks
+
+
+def test_a_network_without_stages_has_its_last_convolution_to_read(small_network):
+    assert feature_layers(small_network) == ["4"]
+    with pytest.raises(ValueError, match="without any"):
+        feature_layers(nn.Linear(2, 2))
 
 
 def test_vgg16s_last_maps_are_512_by_7_by_7():
@@ -146,6 +180,21 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"half.pt is no readable state dict.*fetch it again"):
         load_model("minivgg", weights=path)
+
+
+def test_a_file_that_holds_no_state_dict_is_named(tmp_path):
+    checkpoint = {"state_dict": minivgg(2).state_dict(), "epoch": 3}
+    for i, content in enumerate(([torch.ones(2)], checkpoint)):
+        torch.save(content, tmp_path / f"{i}.pt")
+        with pytest.raises(ValueError, match=rf"{i}\.pt is no readable state dict"):
+            load_model("minivgg", weights=tmp_path / f"{i}.pt")
+
+
+def test_numbers_that_count_stay_whole(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    torch.save(state, tmp_path / "resnet.pt")
+    loaded = load_model("resnet18", weights=tmp_path / "resnet.pt").network.state_dict()
+    assert loaded["bn1.num_batches_tracked"].dtype == torch.int64
 
 
 def test_code_in_a_file_is_not_run(tmp_path):

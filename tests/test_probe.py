@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from conftest import assert_untouched, state_of
 from sklearn.metrics import confusion_matrix, roc_auc_score
 from torch.testing import assert_close
 
 from labkit.explain import gradcam, sensitivity
-from labkit.models import feature_layers, load_model
+from labkit.models import Classifier, feature_layers, load_model
 from labkit.probe import (
     attach_probe,
     discriminant,
@@ -131,6 +132,47 @@ def test_a_probe_may_sit_behind_an_inner_layer(model, images):
     g = discriminant(features(model, full, "features.9"), w)
     assert_close(probed(full)[0, 1].detach(), g[0], rtol=1e-4, atol=1e-4)
     assert isinstance(probed.get_submodule("features.7"), torch.nn.Conv2d)
+
+
+def test_the_probe_keeps_the_modes_of_the_network_it_shares(small_network):
+    model = Classifier(small_network, name="small", classes=list("abc"), description="-")
+    w = torch.ones(8 * 112 * 112)
+    for training in (True, False):
+        model.train(training)
+        small_network[1].train(not training)  # held fixed in fine-tuning, or the reverse
+        before = state_of(model)
+        probed = attach_probe(model, w, 0.0, CLASSES, layer="4")
+        assert probed.training is probed.head.training is training
+        probed.predict(torch.zeros(3, 224, 224))
+        assert_untouched(model, before)
+        probed(torch.zeros(1, 3, 224, 224))
+        assert state_of(model)["modes"] == before["modes"]
+
+
+def test_the_probed_network_comes_back_as_it_was_after_an_error(model):
+    probed = attach_probe(model, torch.ones(64 * 7 * 7), 0.0, CLASSES)
+    before = state_of(probed)
+    with pytest.raises(RuntimeError):
+        probed(torch.zeros(1, 3, 64, 64))  # 2 x 2 positions do not fit a w for 7 x 7
+    assert_untouched(probed, before)
+    assert probed.get_submodule("features.28") is model.get_submodule("features.28")
+
+
+def test_a_probe_made_in_inference_mode_is_a_probe_like_any_other(model):
+    with torch.inference_mode():
+        w = features(model, torch.ones(1, 3, 224, 224), "features.30")[0]
+        probed = attach_probe(model, w, 0.0, CLASSES)
+    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert sensitivity(probed, image, 1).any()
+
+
+def test_reading_features_leaves_the_network_as_it_was(small_network, image):
+    before = state_of(small_network)
+    phi = features(small_network, image[None], "4")
+    assert phi.dtype == torch.float32
+    assert not phi.requires_grad
+    assert_untouched(small_network, before)
+    assert features(small_network.double(), image[None].double(), "4").dtype == torch.float32
 
 
 def test_the_first_class_has_no_gradient(model):
