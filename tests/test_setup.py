@@ -181,7 +181,7 @@ def test_every_script_that_a_target_runs_exists():
 
 def test_make_says_in_a_line_that_there_is_no_python():
     ran = make("lint")
-    own = [line for line in ran.stderr.splitlines() if not line.startswith("make:")]
+    own = [line for line in ran.stderr.splitlines() if not line.startswith(("make:", "make["))]
     assert ran.returncode != 0
     assert own == [
         f"labkit: there is no no-such-python; install Python {PYTHON_VERSION} or later from "
