@@ -171,7 +171,9 @@ def test_the_layer_is_chosen_by_keyboard(page):
     figure = page.locator("img[alt^='Probe on']")
     before = figure.get_attribute("alt")
     page.get_by_label("Feature layer").focus()
+    page.keyboard.press("Space")
     page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
     wait_until(lambda: figure.get_attribute("alt") != before)
     assert re.match(r"Probe on \S+: AUC 0\.\d{3}", figure.get_attribute("alt"))
 

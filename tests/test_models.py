@@ -254,6 +254,16 @@ def test_a_file_put_there_is_used(monkeypatch, tmp_path):
     assert len(loaded.classes) == 1000
 
 
+def test_other_weights_bring_their_own_preparation(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V2
+    weights_file(weights).parent.mkdir(parents=True)
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), weights_file(weights))
+    loaded = load_model("mobilenet_v2", weights="IMAGENET1K_V2")
+    assert (loaded.preprocessing.resize, loaded.preprocessing.crop) == (232, 224)
+    assert "IMAGENET1K_V2" in loaded.description
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "probability"), [("squeezenet1_1", 0.55), ("mobilenet_v2", 0.73)])
 def test_real_networks_know_the_cat(name, probability, real_folder, monkeypatch):

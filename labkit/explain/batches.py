@@ -1,0 +1,107 @@
+"""Many forward passes: the layout in memory and the batch size are chosen here, nowhere else.
+
+Convolutions on a CPU run up to twice as fast on pictures laid out channels last, in batches of 4
+to 8; larger batches are slower there, because each needs fresh memory from the system. See
+benchmarks/forward.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from numbers import Integral
+
+import torch
+from torch import Tensor, nn
+
+from labkit.explain.contract import check_target, logits_of, untouched
+
+# What the black-box methods explain: a network with logits, or any function from images
+# [N, C, H, W] to class probabilities [N, K].
+BlackBox = nn.Module | Callable[[Tensor], object]
+
+CPU_BATCH = 8
+GPU_BATCH = 64
+GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
+
+
+def check_count(name: str, count: int, minimum: int = 1) -> None:
+    """Refuse what is not a whole number from `minimum` upwards.
+
+    Raises:
+        TypeError: count is not a whole number.
+        ValueError: it is too small.
+    """
+    if isinstance(count, bool) or not isinstance(count, Integral):
+        raise TypeError(f"{name} must be a whole number, got {count!r}; int(...) converts it")
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+
+
+def choose_batch_size(image: Tensor, batch_size: int | None = None) -> int:
+    """How many images like this one `[C, H, W]` to run at once.
+
+    Args:
+        image: one of them.
+        batch_size: the reader's own choice; None leaves it to the device.
+
+    Raises:
+        TypeError: batch_size is not a whole number.
+        ValueError: batch_size is below 1.
+    """
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+        return int(batch_size)
+    if image.device.type != "cuda":
+        return CPU_BATCH
+    free, _ = torch.cuda.mem_get_info(image.device)
+    return max(1, min(GPU_BATCH, free // (GPU_BYTES_PER_VALUE * image.numel())))
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """The same images `[N, C, H, W]`, channels last in memory."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@contextmanager
+def inference(model: BlackBox) -> Iterator[None]:
+    """Forward passes only; a network comes back as it was."""
+    with torch.no_grad(), untouched(model) if isinstance(model, nn.Module) else nullcontext():
+        yield
+
+
+def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
+    """Softmax of a network's logits, or what a function says itself.
+
+    Args:
+        model: a network, or a function that returns probabilities `[N, K]` as tensor or array.
+        images: `[N, C, H, W]`.
+
+    Returns:
+        `[N, K]`, float, on the images' device.
+
+    Raises:
+        ValueError: the result is not `[N, K]`, or is not finite.
+    """
+    if isinstance(model, nn.Module):
+        return logits_of(model, laid_out(images)).softmax(dim=1)
+    rows = torch.as_tensor(model(images), device=images.device)
+    if rows.ndim != 2 or len(rows) != len(images):
+        raise ValueError(
+            f"model must return one row of class probabilities for each image, [N, K], got "
+            f"{list(rows.shape)} for {len(images)} image(s); return one row for each"
+        )
+    rows = rows.to(images.dtype)
+    if not torch.isfinite(rows).all():
+        raise ValueError(
+            "model must return finite probabilities, got NaN or infinity; "
+            "look at what it returns for the image itself"
+        )
+    return rows
+
+
+def target_probability(model: BlackBox, images: Tensor, target: int) -> Tensor:
+    """The probability `[N]` of one class; see `class_probabilities`."""
+    rows = class_probabilities(model, images)
+    check_target(target, rows.shape[1])
+    return rows[:, target]
