@@ -10,7 +10,7 @@ SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) -m labkit.bootstrap --extras
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test browser lint notebooks data clean
+.PHONY: help lab test test-real lint notebooks data clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -21,12 +21,12 @@ lab: ## set up the course and open it in JupyterLab
 	exec $(BIN)/jupyter lab $$root notebooks/00_start.ipynb
 
 test: lint ## lint, then run all tests and all notebooks
-	@$(BIN)/python -m pytest -m "not browser"
+	@$(BIN)/python -m pytest
 	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
 
-browser: ## move the controls of lab 1 in JupyterLab under Chromium
+test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
-	@$(BIN)/python -m pytest -m browser
+	@$(BIN)/python -m pytest tests/real_notebooks.py
 
 lint: ## check the style of code and notebooks
 	@$(SETUP) lab,test

@@ -9,7 +9,7 @@ from torch import nn
 REAL = Path(__file__).parents[2] / "shared" / "real"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_folder():
     if not REAL.is_dir():
         pytest.skip("no real networks and pictures on this machine")

@@ -5,6 +5,21 @@ the module of the same name.
 """
 
 from labkit.explain.gradcam import gradcam
-from labkit.explain.gradients import input_gradient, saliency, sensitivity
+from labkit.explain.gradients import (
+    gradient_times_input,
+    input_gradient,
+    integrated_gradients,
+    saliency,
+    sensitivity,
+    smoothgrad,
+)
 
-__all__ = ["gradcam", "input_gradient", "saliency", "sensitivity"]
+__all__ = [
+    "gradcam",
+    "gradient_times_input",
+    "input_gradient",
+    "integrated_gradients",
+    "saliency",
+    "sensitivity",
+    "smoothgrad",
+]

@@ -1,4 +1,4 @@
-"""Gradients of a class score with respect to the pixels.
+"""Gradients of a class score with respect to the pixels, and averages of them.
 
 Simonyan, Vedaldi and Zisserman, "Deep Inside Convolutional Networks: Visualising Image
 Classification Models and Saliency Maps", ICLR workshop 2014, https://arxiv.org/abs/1312.6034.
@@ -7,10 +7,17 @@ The score Y is the class logit, as there.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
-from labkit.explain.contract import check_image, check_model, logit, untouched
+from labkit.explain.batches import check_count, choose_batch_size, laid_out
+from labkit.explain.contract import check_image, check_model, check_target, logits_of, untouched
+
+Explainer = Callable[..., Tensor]
 
 
 def input_gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -26,10 +33,7 @@ def input_gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
     """
     check_model(model)
     check_image(image)
-    with torch.inference_mode(False), torch.enable_grad(), untouched(model):
-        x = image.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(logit(model, x, target), x)
-    return gradient
+    return _gradients(model, image[None], target)[0].contiguous()
 
 
 def sensitivity(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -43,7 +47,7 @@ def sensitivity(model: nn.Module, image: Tensor, target: int) -> Tensor:
     Returns:
         `[H, W]`, not negative, in squared logits per squared unit of the normalised image.
     """
-    return input_gradient(model, image, target).square().sum(dim=0).float()
+    return _squared_length(input_gradient(model, image, target))
 
 
 def saliency(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -57,4 +61,176 @@ def saliency(model: nn.Module, image: Tensor, target: int) -> Tensor:
     Returns:
         `[H, W]`, not negative, in logits per unit of the normalised image.
     """
-    return input_gradient(model, image, target).abs().amax(dim=0).float()
+    return _largest_channel(input_gradient(model, image, target))
+
+
+def gradient_times_input(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    """What each pixel contributes to the best linear stand-in: gradient times value, summed.
+
+    Shrikumar, Greenside, Shcherbina and Kundaje, "Not Just a Black Box: Learning Important
+    Features Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713.
+    A pixel at zero, ImageNet's mean colour, contributes nothing, whatever it shows.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+
+    Returns:
+        `[H, W]`, signed, in logits.
+    """
+    return (input_gradient(model, image, target) * image.detach()).sum(dim=0).float()
+
+
+def smoothgrad(
+    model: nn.Module,
+    image: Tensor,
+    target: int,
+    *,
+    explain: Explainer = saliency,
+    n_samples: int = 50,
+    noise: float = 0.15,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """The mean of an explainer's maps over noisy copies of the image.
+
+    Smilkov, Thorat, Kim, Viégas and Wattenberg, "SmoothGrad: removing noise by adding noise", 2017,
+    https://arxiv.org/abs/1706.03825. Differs from the paper: any explainer may be averaged;
+    `explain=input_gradient` is the paper's own.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        explain: a method with settings of its own bound by `functools.partial`, such as
+            `partial(gradcam, layer="features.29")`.
+        n_samples: noisy copies.
+        noise: standard deviation of the noise, as a share of the image's largest minus its
+            smallest value.
+        seed: which noise; the same at every batch size and on every device.
+        batch_size: copies per pass; chosen from the device by default.
+        progress: show a bar.
+
+    Returns:
+        What `explain` returns, averaged: `[H, W]`, or `[C, H, W]` for `input_gradient`.
+
+    Raises:
+        ValueError: noise is negative or not finite, or n_samples or batch_size is below 1.
+    """
+    check_model(model)
+    check_image(image)
+    check_count("n_samples", n_samples)
+    if not 0 <= noise < float("inf"):
+        raise ValueError(f"noise must be a share of the image's range, 0 or more, got {noise}")
+    size = choose_batch_size(image, batch_size)
+    total = torch.zeros((), device=image.device)
+    with tqdm(total=n_samples, desc="noisy copies", disable=not progress) as bar:
+        copies = _noisy_copies(image.detach(), noise, n_samples, seed)
+        while batch := list(islice(copies, size)):
+            total = total + _explain_all(explain, model, torch.stack(batch), target).sum(dim=0)
+            bar.update(len(batch))
+    return total / n_samples
+
+
+def integrated_gradients(
+    model: nn.Module,
+    image: Tensor,
+    target: int,
+    *,
+    baseline: Tensor | None = None,
+    n_steps: int = 50,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Share out a change in class score among the pixels, along the way from a baseline.
+
+    Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
+    https://arxiv.org/abs/1703.01365. Differs from the paper: the gradient is taken in the middle of
+    each step instead of at its end, which comes closer to the integral.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        baseline: `[C, H, W]`, the image that means "nothing"; zeros, the mean colour, by default.
+        n_steps: gradients along the way.
+        batch_size: steps per pass; chosen from the device by default.
+        progress: show a bar.
+
+    Returns:
+        `[H, W]`, signed, in logits; sums to Y(image) - Y(baseline), the better the more steps.
+
+    Raises:
+        ValueError: baseline is no finite image of the same shape, or n_steps or batch_size is
+            below 1.
+    """
+    check_model(model)
+    check_image(image)
+    check_count("n_steps", n_steps)
+    start = _checked_baseline(baseline, image)
+    way = image.detach() - start
+    middles = (torch.arange(n_steps, device=image.device, dtype=image.dtype) + 0.5) / n_steps
+    total = torch.zeros_like(way)
+    with tqdm(total=n_steps, desc="steps", disable=not progress) as bar:
+        for t in middles.split(choose_batch_size(image, batch_size)):
+            total += _gradients(model, start + t[:, None, None, None] * way, target).sum(dim=0)
+            bar.update(len(t))
+    return (way * total / n_steps).sum(dim=0).float()
+
+
+def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
+    """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
+    with torch.inference_mode(False), torch.enable_grad(), untouched(model):
+        x = laid_out(images.detach().clone()).requires_grad_()
+        logits = logits_of(model, x)
+        check_target(target, logits.shape[1])
+        (gradients,) = torch.autograd.grad(logits[:, target].sum(), x)
+    return gradients
+
+
+def _squared_length(gradient: Tensor) -> Tensor:
+    return gradient.square().sum(dim=-3).float()
+
+
+def _largest_channel(gradient: Tensor) -> Tensor:
+    return gradient.abs().amax(dim=-3).float()
+
+
+# Maps that read nothing but the gradient: many images are explained in one pass.
+READS_GRADIENT = {
+    input_gradient: lambda gradient: gradient,
+    sensitivity: _squared_length,
+    saliency: _largest_channel,
+}
+
+
+def _explain_all(explain: Explainer, model: nn.Module, images: Tensor, target: int) -> Tensor:
+    if explain in READS_GRADIENT:
+        return READS_GRADIENT[explain](_gradients(model, images, target))
+    return torch.stack([explain(model, image, target) for image in images])
+
+
+def _noisy_copies(image: Tensor, noise: float, n_samples: int, seed: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    sigma = noise * (image.max() - image.min())
+    for _ in range(n_samples):
+        drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype)
+        yield image + sigma * drawn.to(image.device)
+
+
+def _checked_baseline(baseline: Tensor | None, image: Tensor) -> Tensor:
+    if baseline is None:
+        return torch.zeros_like(image)
+    if not isinstance(baseline, Tensor) or baseline.shape != image.shape:
+        got = list(baseline.shape) if isinstance(baseline, Tensor) else type(baseline).__name__
+        raise ValueError(
+            f"baseline must be an image of shape {list(image.shape)}, got {got}; "
+            "torch.zeros_like(image) is the usual one"
+        )
+    if not torch.isfinite(baseline).all():
+        raise ValueError(
+            "baseline must be finite, got NaN or infinity; baseline.isfinite() shows where"
+        )
+    return baseline.detach().to(image)

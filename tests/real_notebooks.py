@@ -1,0 +1,35 @@
+"""The labs on real networks and leaves: `make test-real`; minutes, so not in `make test`."""
+
+import re
+from pathlib import Path
+
+import papermill
+import pytest
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+@pytest.fixture(scope="module", params=["squeezenet1_1", "mobilenet_v2"])
+def settings(request, real_folder):
+    return {"MODEL": request.param, "DATA": str(real_folder / "plantvillage")}
+
+
+def printed(path, settings, out, real_folder, monkeypatch):
+    """Execute a lab and return what each of its cells printed."""
+    monkeypatch.setenv("TORCH_HOME", str(real_folder / "torch"))
+    lab = papermill.execute_notebook(
+        path, out / path.name, parameters=settings, cwd=NOTEBOOKS, progress_bar=False
+    )
+    return {
+        cell.id: "".join(o.get("text", "") for o in cell.get("outputs", [])) for cell in lab.cells
+    }
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("0[1-7]_*.ipynb")), ids=lambda p: p.stem)
+def test_the_lab_runs(path, settings, real_folder, tmp_path, monkeypatch):
+    said = printed(path, settings, tmp_path, real_folder, monkeypatch)
+    assert settings["MODEL"] in said["network"]
+    if path.stem == "01_linear_probe":
+        assert float(re.search(r"AUC of the mean difference: (\S+)", said["roc"])[1]) > 0.95
+        assert "equal to scikit-learn's: True" in said["roc"]
