@@ -13,7 +13,7 @@ SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 .PHONY: help lab test test-real lint notebooks data clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 lab: ## set up the course and open it in JupyterLab
 	@$(SETUP) lab
