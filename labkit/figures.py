@@ -132,7 +132,6 @@ def outline(axis: Axes, mask: np.ndarray | Tensor, colour: str = "white") -> Non
         axis.contour(mask, [0.5], colors=colour, linewidths=0.8)
 
 
-@in_house_style
 def heatmaps(
     picture: np.ndarray,
     maps: Mapping[str, Tensor],
@@ -140,46 +139,81 @@ def heatmaps(
     alt: str,
     caption: str = "",
     mask: np.ndarray | Tensor | None = None,
+    root_colours: bool = False,
     width: float | None = None,
 ) -> Figure:
-    """A picture, then relevance maps over its shadow, each with its own colour bar.
+    """A picture and relevance maps of it, in one row; see `heatmap_rows`."""
+    return heatmap_rows(
+        [picture],
+        [maps],
+        alt=alt,
+        caption=caption,
+        masks=[mask],
+        root_colours=root_colours,
+        width=width,
+    )
+
+
+@in_house_style
+def heatmap_rows(
+    pictures: Sequence[np.ndarray],
+    maps: Sequence[Mapping[str, Tensor]],
+    *,
+    alt: str,
+    caption: str = "",
+    masks: Sequence[np.ndarray | Tensor | None] | None = None,
+    titles: Sequence[str] | None = None,
+    root_colours: bool = False,
+    width: float | None = None,
+) -> Figure:
+    """A row for each picture: the picture, then its relevance maps, each with its own colour bar.
 
     Signed maps are drawn in diverging colours around zero, the others from zero upwards; a map's
     colours end at its 99.8th percentile, so that one bright pixel does not darken all others.
 
     Args:
-        picture: `[H, W, 3]`.
-        maps: relevance `[H, W]` by name.
+        pictures: arrays `[H, W, 3]`.
+        maps: for each picture, relevance `[H, W]` by name; as many in every row.
         alt: what one should see.
         caption: text below.
-        mask: bool `[H, W]`, outlined on the picture and on every map.
+        masks: for each picture bool `[H, W]` or None, outlined on the picture and on its maps.
+        titles: one a picture.
+        root_colours: brightness grows with the square root of unsigned relevance, so that faint
+            parts of a squared map can be seen; the colour bar's middle then stands for a quarter.
         width: of the figure, in inches.
     """
-    columns = len(maps) + 1
-    width = 2.6 * columns if width is None else width
-    canvas, axes = new_canvas(width, width / columns + 0.1, 1, columns)
-    axes[0, 0].imshow(picture)
-    axes[0, 0].set_title("picture")
-    for axis, (name, relevance) in zip(axes[0, 1:], maps.items(), strict=True):
-        _draw_map(axis, relevance)
-        axis.set_title(name if torch.any(relevance != 0) else f"{name}: all zero")
-    for axis in axes.flat:
-        axis.axis("off")
-        if mask is not None:
-            outline(axis, mask, "cyan")
+    columns = len(maps[0]) + 1
+    width = min(2.6 * columns, 10.4) if width is None else width
+    height = len(pictures) * (width / columns + 0.1)
+    canvas, axes = new_canvas(width, height, len(pictures), columns)
+    masks = masks or [None] * len(pictures)
+    titles = titles or ["picture"] * len(pictures)
+    for row, picture, named, mask, title in zip(axes, pictures, maps, masks, titles, strict=True):
+        row[0].imshow(picture)
+        row[0].set_title(title)
+        for axis, (name, relevance) in zip(row[1:], named.items(), strict=True):
+            _draw_map(axis, relevance, root_colours)
+            axis.set_title(name if torch.any(relevance != 0) else f"{name}: all zero")
+        for axis in row:
+            axis.axis("off")
+            if mask is not None:
+                outline(axis, mask, "cyan")
     return Figure(canvas, alt, caption)
 
 
-def _draw_map(axis: Axes, relevance: Tensor) -> None:
+def _draw_map(axis: Axes, relevance: Tensor, root_colours: bool) -> None:
     values = relevance.detach().cpu().numpy()
     limit = float(np.quantile(np.abs(values), 0.998)) or float(np.abs(values).max()) or 1.0
-    signed = values.min() < 0
-    colours, low = ("RdBu_r", -limit) if signed else ("inferno", 0.0)
-    drawn = axis.imshow(values, cmap=colours, vmin=low, vmax=limit)
-    bar = axis.figure.colorbar(
-        drawn, ax=axis, shrink=0.8, ticks=[low, limit] if signed else [0, limit]
-    )
-    bar.ax.set_yticklabels([f"{low:.1g}", f"{limit:.1g}"] if signed else ["0", f"{limit:.1g}"])
+    if values.min() < 0:
+        colours, scale, ticks = "RdBu_r", mpl.colors.Normalize(-limit, limit), [-limit, 0, limit]
+    elif root_colours:
+        colours, scale = "inferno", mpl.colors.PowerNorm(0.5, 0, limit)
+        ticks = [0, limit / 4, limit]
+    else:
+        colours, scale, ticks = "inferno", mpl.colors.Normalize(0, limit), [0, limit]
+    drawn = axis.imshow(values, cmap=colours, norm=scale)
+    bar = axis.figure.colorbar(drawn, ax=axis, shrink=0.8, ticks=ticks)
+    bar.ax.set_yticklabels([f"{tick:.1g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7)
 
 
@@ -262,6 +296,7 @@ def curves(
     alt: str,
     caption: str = "",
     log_x: bool = False,
+    log_y: bool = False,
 ) -> Figure:
     """Lines with bands: for each name (middle, lower, upper) at the places x."""
     canvas, axes = new_canvas(6.0, 3.4)
@@ -276,6 +311,8 @@ def curves(
         axis.set_xscale("log")
         axis.set_xticks(list(x), [f"{value:g}" for value in x])
         axis.minorticks_off()
+    if log_y:
+        axis.set_yscale("log")
     axis.set_xlabel(xlabel)
     axis.set_ylabel(ylabel)
     axis.legend(fontsize=8)
@@ -300,6 +337,40 @@ def bars(
     axis.set_ylim(len(values) - 0.4, -0.7)
     axis.set_xlabel(xlabel)
     axis.grid(axis="x", alpha=0.3)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def shares(
+    values: Mapping[str, Sequence[float]],
+    parts: Sequence[str],
+    *,
+    xlabel: str,
+    alt: str,
+    caption: str = "",
+) -> Figure:
+    """Horizontal bars cut into parts that add up to the whole: for each name one share a part."""
+    canvas, axes = new_canvas(8.0, 0.9 + 0.35 * len(values))
+    axis = axes[0, 0]
+    table = np.array([list(of_name) for of_name in values.values()])  # [names, parts]
+    starts = np.cumsum(table, axis=1) - table
+    colours, hatches = ["#BBBBBB", "#009E73", "#D55E00"], ["", "..", "//"]
+    for part, colour, hatch, width, left in zip(
+        parts, colours, hatches, table.T, starts.T, strict=False
+    ):
+        axis.barh(range(len(table)), width, left=left, color=colour, hatch=hatch, label=part)
+    for row, of_name in enumerate(table):
+        for start, share in zip(starts[row], of_name, strict=True):
+            if share > 0.06:
+                spot = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
+                axis.text(
+                    start + share / 2, row, f"{share:.0%}", ha="center", va="center", bbox=spot
+                )
+    axis.set_yticks(range(len(table)), list(values))
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    axis.set_xlabel(xlabel)
+    axis.legend(fontsize=8, ncols=len(parts), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return Figure(canvas, alt, caption)
 
 

@@ -18,10 +18,12 @@ from labkit.figures import (
     curves,
     feature_maps,
     gallery,
+    heatmap_rows,
     heatmaps,
     new_canvas,
     roc_curves,
     score_histogram,
+    shares,
     threshold_view,
 )
 from labkit.probe import threshold_sweep
@@ -98,6 +100,38 @@ def test_a_map_with_a_single_bright_pixel_is_not_called_empty(drawn):
     assert drawn["axes"][1].images[0].get_clim() == (0, 2)
 
 
+def test_each_row_has_its_own_picture_maps_and_outline(drawn):
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, 2:4] = True
+    maps = [{"a": torch.eye(8)}, {"b": 5 * torch.eye(8)}]
+    heatmap_rows(
+        [PICTURE, PICTURE + 9], maps, masks=[None, mask], titles=["x", "y"], alt="two rows"
+    )
+    axes = drawn["axes"]
+    assert [axis.get_title() for axis in axes[:4]] == ["x", "a", "y", "b"]
+    assert axes[2].images[0].get_array().max() == 9
+    assert [axis.images[0].get_clim()[1] for axis in axes[1:4:2]] == [1, 5]
+    assert [len(axis.collections) for axis in axes[:4]] == [0, 0, 2, 2]
+
+
+def test_root_colours_give_a_quarter_the_middle_colour_and_say_so(drawn):
+    maps = {"map": 4 * torch.eye(8), "signed": torch.eye(8) - 0.5}
+    heatmaps(PICTURE, maps, root_colours=True, alt="two maps")
+    _, squared, signed, bar, _ = drawn["axes"]
+    assert squared.images[0].norm(1.0) == pytest.approx(0.5)
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["0", "1", "4"]
+    assert signed.images[0].norm(0.25) == pytest.approx(0.75)
+
+
+def test_shares_stand_side_by_side(drawn):
+    shares({"a": [0.5, 0.3, 0.2], "b": [0.0, 1.0, 0.0]}, ["x", "y", "z"], xlabel="", alt="two bars")
+    axis = drawn["axes"][0]
+    spans = [[(bar.get_x(), bar.get_width()) for bar in part] for part in axis.containers]
+    expected = [[(0, 0.5), (0, 0)], [(0.5, 0.3), (0, 1)], [(0.8, 0.2), (1, 0)]]
+    np.testing.assert_allclose(spans, expected, atol=1e-12)
+    assert [text.get_text() for text in axis.texts] == ["50%", "30%", "20%", "100%"]
+
+
 def test_feature_maps_share_one_scale(drawn):
     feature_maps(torch.stack([torch.eye(3), 4 * torch.eye(3)]), ["a", "b"], alt="two maps")
     clims = [axis.images[0].get_clim() for axis in drawn["axes"][:2]]
@@ -125,6 +159,9 @@ def test_bands_and_intervals_end_where_they_should(drawn):
     curves([1, 2], {"a": ([5, 6], [4, 3], [7, 9])}, xlabel="x", ylabel="y", alt="a band")
     corners = drawn["axes"][0].collections[0].get_paths()[0].vertices
     assert {(1, 4), (2, 3), (1, 7), (2, 9)} <= set(map(tuple, corners))
+    assert drawn["axes"][0].get_yscale() == "linear"
+    curves([1, 2], {"a": ([5, 6], [4, 3], [7, 9])}, log_y=True, xlabel="", ylabel="", alt="a band")
+    assert drawn["axes"][0].get_yscale() == "log"
     bars({"a": (0.5, 0.2, 0.6)}, xlabel="AUC", alt="an interval")
     ends = drawn["axes"][0].collections[0].get_paths()[0].vertices[:, 0]
     assert ends.tolist() == pytest.approx([0.2, 0.6])

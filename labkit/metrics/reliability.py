@@ -1,0 +1,77 @@
+"""Would the same question get the same answer again? Repeats of a random method, and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import bootstrap
+from torch import Tensor, nn
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def split_half(
+    method: Callable[..., Tensor], model: nn.Module, image: Tensor, target: int, *, seed: int = 0
+) -> float:
+    """How well two independent runs of a random method agree: Pearson's r of their maps.
+
+    Args:
+        method: an explainer that takes `seed=`; other settings bound by `functools.partial`.
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        seed: which pair of runs; they get the seeds 2 * seed and 2 * seed + 1.
+
+    Returns:
+        From -1 to 1; NaN where a map is constant. The mean of both runs is more reliable than
+        either: by Spearman and Brown, 2 r / (1 + r).
+    """
+    halves = [method(model, image, target, seed=2 * seed + half) for half in (0, 1)]
+    return torch.corrcoef(torch.stack([half.flatten().double() for half in halves]))[0, 1].item()
+
+
+def mean_interval(
+    values: Sequence[float] | Tensor, *, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """The mean over pictures, and the interval in which it falls when the pictures are drawn again.
+
+    The percentile bootstrap of Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, with
+    2000 draws.
+
+    Args:
+        values: `[N]`, one a picture, N at least 2.
+        confidence: share of the draws inside.
+        seed: which draws.
+
+    Returns:
+        (mean, low, high).
+
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(
+            f"values must be at least two finite numbers, one a picture, got shape "
+            f"{list(values.shape)} with {int((~np.isfinite(values)).sum())} not finite"
+        )
+    if np.ptp(values) == 0:  # every draw is the same
+        return Interval(values[0].item(), values[0].item(), values[0].item())
+    drawn = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=2000,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(values.mean().item(), float(drawn.low), float(drawn.high))
