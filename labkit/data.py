@@ -56,9 +56,44 @@ class Leaves:
             self.description,
         )
 
+    def __add__(self, other: Leaves) -> Leaves:
+        return Leaves(
+            self.pictures + other.pictures,
+            torch.cat([self.labels, other.labels]),
+            self.names + other.names,
+            self.leaf_masks + other.leaf_masks,
+            self.lesion_masks + other.lesion_masks,
+            f"{self.description}; {other.description}",
+        )
+
     def where(self, label: int) -> Leaves:
         """The leaves of one class."""
         return self.subset(torch.nonzero(self.labels == label).flatten())
+
+
+def known_truth(leaves: Leaves, n: int | None = None) -> tuple[Leaves, list[np.ndarray], str]:
+    """The sick leaves on which an explanation can be judged, and where it should be.
+
+    Args:
+        leaves: with lesion masks, or at least with leaf masks for some.
+        n: at most so many; all by default.
+
+    Returns:
+        The leaves with black rot whose truth is known, a mask `[H, W]` for each, and what the masks
+        show: "the lesions", or "the leaf" where no lesions are known.
+
+    Raises:
+        ValueError: neither is known of any sick leaf.
+    """
+    sick = [i for i in range(len(leaves)) if leaves.labels[i] == 1]
+    for masks, shown in ((leaves.lesion_masks, "the lesions"), (leaves.leaf_masks, "the leaf")):
+        known = [i for i in sick if masks[i] is not None and masks[i].any()][:n]
+        if known:
+            return leaves.subset(known), [masks[i] for i in known], shown
+    raise ValueError(
+        "leaves must have a mask for at least one leaf with black rot, got none; "
+        "use load_leaves('generated'), or PlantVillage with its folder raw/segmented"
+    )
 
 
 def load_leaves(

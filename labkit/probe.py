@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from labkit.data import Leaves
 from labkit.explain.hooks import activations, layer_outputs
 from labkit.models import Classifier, feature_layers
 
@@ -268,6 +269,25 @@ def attach_probe(
         description=f"{model.name} with a linear probe for {' or '.join(classes)} behind {layer}",
         preprocessing=model.preprocessing,
     )
+
+
+def leaf_classifier(model: Classifier, train: Leaves) -> Classifier:
+    """A network that tells the leaves' classes: the model itself, or the probe of lab 1 behind it.
+
+    Args:
+        model: any network; one that has the leaves' classes already is returned as it is.
+        train: the leaves from which the probe learns its direction and its threshold.
+
+    Returns:
+        A two-class network.
+    """
+    if model.classes == train.classes:
+        return model
+    phi = features(model, model.prepare_all(train.pictures), feature_layers(model)[-1])  # [N, D]
+    w = mean_difference(phi, train.labels)  # [D]
+    sweep = threshold_sweep(discriminant(phi, w), train.labels)
+    best = sweep.threshold[sweep.accuracy.argmax()].item()
+    return attach_probe(model, w, best, train.classes)
 
 
 def _check_features(features: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from labkit.data import _camera_number, load_leaves
+from labkit.data import Leaves, _camera_number, known_truth, load_leaves
 from labkit.models import feature_layers, load_model
 from labkit.probe import discriminant, features, mean_difference, roc_auc
 
@@ -24,6 +24,41 @@ def test_the_generated_leaves_have_200_and_50_a_class_with_masks():
             assert lesion.any() == bool(label)
             assert not (lesion & ~leaf).any()
         assert "generated" in part.description
+
+
+def leaves_with(lesions, leaf):
+    """A healthy leaf and two sick ones, with these masks."""
+    picture = np.zeros((2, 2, 3), np.uint8)
+    names = ["a", "b", "c"]
+    return Leaves([picture] * 3, torch.tensor([0, 1, 1]), names, leaf, lesions, "leaves")
+
+
+def test_the_truth_is_the_lesions_where_they_are_known_else_the_leaf():
+    none, mask, empty = None, np.eye(2, dtype=bool), np.zeros((2, 2), bool)
+    known, masks, shown = known_truth(leaves_with([mask, mask, empty], [mask, none, none]))
+    assert (known.names, len(masks), shown) == (["b"], 1, "the lesions")
+    known, masks, shown = known_truth(leaves_with([none, none, none], [mask, none, mask]))
+    assert (known.names, len(masks), shown) == (["c"], 1, "the leaf")
+    assert masks[0] is mask
+    with pytest.raises(ValueError, match="leaves must have a mask for at least one leaf"):
+        known_truth(leaves_with([none, none, none], [mask, none, none]))
+
+
+def test_so_many_of_the_truth_as_asked_for():
+    _, test = load_leaves(n_test=5)
+    known, masks, shown = known_truth(test, n=3)
+    assert (len(known), len(masks), shown) == (3, 3, "the lesions")
+    assert known.labels.tolist() == [1, 1, 1]
+
+
+def test_two_sets_add_up():
+    mask = np.eye(2, dtype=bool)
+    both = leaves_with([mask] * 3, [None] * 3) + leaves_with([None] * 3, [mask] * 3)
+    assert both.labels.tolist() == [0, 1, 1, 0, 1, 1]
+    assert both.names == ["a", "b", "c"] * 2
+    assert [one is None for one in both.lesion_masks] == [False] * 3 + [True] * 3
+    assert [one is None for one in both.leaf_masks] == [True] * 3 + [False] * 3
+    assert len(both) == 6 and both.description == "leaves; leaves"
 
 
 def test_fewer_can_be_asked_for_and_more_not():

@@ -8,6 +8,7 @@ from conftest import assert_untouched, state_of
 from sklearn.metrics import confusion_matrix, roc_auc_score
 from torch.testing import assert_close
 
+from labkit.data import load_leaves
 from labkit.explain import gradcam, sensitivity
 from labkit.models import Classifier, feature_layers, load_model
 from labkit.probe import (
@@ -15,6 +16,7 @@ from labkit.probe import (
     discriminant,
     features,
     features_of_layers,
+    leaf_classifier,
     mean_difference,
     roc_auc,
     threshold_sweep,
@@ -179,6 +181,20 @@ def test_the_first_class_has_no_gradient(model):
     w = torch.ones(features(model, torch.zeros(1, 3, 224, 224), "features.30").shape[1])
     probed = attach_probe(model, w, 0.0, CLASSES)
     assert not sensitivity(probed, torch.randn(3, 224, 224), 0).any()
+
+
+def test_a_network_of_leaf_health_is_explained_as_it_is_and_any_other_gets_a_probe(model):
+    train, test = load_leaves(n_train=10, n_test=10)
+    assert leaf_classifier(model, train) is model
+    probed = leaf_classifier(load_model("minivgg-world"), train)
+    assert probed.classes == train.classes
+    assert probed.layer == "features.30"
+    with torch.no_grad():
+        sick = probed(probed.prepare_all(train.pictures)).argmax(dim=1)
+    # the threshold with the best accuracy on the training leaves: none is better
+    scores = torch.tensor([probed(probed.prepare(p)[None])[0, 1].item() for p in train.pictures])
+    best = threshold_sweep(scores, train.labels).accuracy.max().item()
+    assert (sick == train.labels).double().mean().item() >= best - 1 / len(train) > 0.5
 
 
 def test_bad_input_is_named(model, images):
