@@ -1,0 +1,68 @@
+"""FEM, the feature explanation method: where feature maps are unusually active.
+
+K. Ahmed Asif Fuad, P.-E. Martin, R. Giot, R. Bourqui, J. Benois-Pineau and A. Zemmari, "Features
+Understanding in 3D CNNs for Actions Recognition in Video", IPTA 2020. mu and sigma: a map's mean
+and standard deviation; B: the binary maps; S: their weighted sum. Differs from the authors' code: S
+is not divided by its maximum, and is enlarged bilinearly. No class score is used, neither logit nor
+probability.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from labkit.explain.contract import check_image, check_target
+from labkit.explain.hooks import Layer, activations
+from labkit.explain.masks import upsample
+
+
+def fem(
+    model: nn.Module, image: Tensor, target: int | None = None, *, layer: Layer, k: float = 2.0
+) -> Tensor:
+    """Where the feature maps are active far beyond their own mean, whatever the class.
+
+    By Cantelli's inequality at most 1 / (1 + k^2) of a map's places are marked: a fifth for k = 2.
+    No value of n lies more than sqrt(n - 1) deviations above their mean: for k = 2, maps of 5
+    places or fewer give zero everywhere.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: ignored but for a check, because FEM explains no class; every other method has it.
+        layer: the layer whose maps are read; `labkit.models.last_conv(model)` names the usual one.
+        k: how many standard deviations above its mean a place must be.
+
+    Returns:
+        `[H, W]`, in the layer's units; not negative behind a ReLU.
+
+    Raises:
+        ValueError: k is negative or not finite, or the layer is not in the model, does not run
+            once, or has no spatial extent.
+    """
+    check_image(image)
+    if not 0 <= k < float("inf"):
+        raise ValueError(f"k must be a number of standard deviations, 0 or more, got {k}")
+    A = _maps(model, image, target, layer)  # [K, h, w]
+    mu = A.mean(dim=(1, 2), keepdim=True)  # [K, 1, 1]
+    deviation = A - mu
+    # Common mistake: torch.std divides by n - 1; this is the population's, by n. Both sides of
+    # the comparison share the rounding error of mu, so that a constant map is never marked.
+    sigma = deviation.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    B = (deviation > k * sigma).to(A.dtype)  # A > mu + k sigma
+    S = (mu * B).sum(dim=0)  # [h, w]
+    return upsample(S, image.shape[-2:]).float()
+
+
+def _maps(model: nn.Module, image: Tensor, target: int | None, layer: Layer) -> Tensor:
+    """The layer's maps `[K, h, w]`; where a class is given, the same pass checks it."""
+    if target is None:
+        (maps,) = activations(model, image[None], [layer])
+    else:
+        maps, logits = activations(model, image[None], [layer, model])
+        check_target(target, logits.shape[1])
+    if maps.ndim != 4:
+        raise ValueError(
+            f"layer must give feature maps [N, K, h, w], got {list(maps.shape)}; "
+            "pick one before the maps are flattened, for example labkit.models.last_conv(model)"
+        )
+    return maps[0]
