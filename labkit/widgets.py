@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import ipywidgets
 from IPython import get_ipython
 from IPython.display import HTML, display
 
 from labkit.figures import Figure
+
+State = TypeVar("State")
+REDRAW_SECONDS = 1.0  # a figure costs time that the work behind it would have
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,39 @@ class Choice:
         return dropdown, dropdown
 
 
+@dataclass(frozen=True)
+class Toggles:
+    """Several things, each switched on or off by a checkbox; the value is a tuple of bools."""
+
+    label: str
+    options: Sequence[str]
+    value: Sequence[bool]
+
+    def widget(self) -> tuple[ipywidgets.Widget, _Boxes]:
+        """What is shown, and what holds the value."""
+        boxes = [
+            ipywidgets.Checkbox(value=on, description=name, indent=False, layout={"width": "auto"})
+            for name, on in zip(self.options, self.value, strict=True)
+        ]
+        row = ipywidgets.HBox(boxes, layout={"flex_flow": "row wrap", "grid_gap": "0 12px"})
+        return ipywidgets.VBox([ipywidgets.Label(self.label), row]), _Boxes(boxes)
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """Some checkboxes, read and watched like one widget."""
+
+    boxes: Sequence[ipywidgets.Checkbox]
+
+    @property
+    def value(self) -> tuple[bool, ...]:
+        return tuple(box.value for box in self.boxes)
+
+    def observe(self, handler: Callable[[object], None], names: str) -> None:
+        for box in self.boxes:
+            box.observe(handler, names=names)
+
+
 def front_end_attached() -> bool:
     """Whether a person sits at the other end: nbconvert, nbval and papermill take no input."""
     kernel = getattr(get_ipython(), "kernel", None)
@@ -76,9 +116,9 @@ def front_end_attached() -> bool:
 
 def explore(
     draw: Callable[..., Figure],
-    controls: Mapping[str, Slider | Choice],
+    controls: Mapping[str, Slider | Choice | Toggles],
     *,
-    static: Sequence[Mapping[str, float | str]],
+    static: Sequence[Mapping[str, object]],
 ) -> None:
     """Show a figure with the controls that move it.
 
@@ -86,7 +126,7 @@ def explore(
 
     Args:
         draw: gets one value per control, by name; returns the figure.
-        controls: a Slider or a Choice for each argument of `draw`.
+        controls: a control for each argument of `draw`.
         static: the settings to show where nobody can move a control.
     """
     if not front_end_attached():
@@ -96,15 +136,76 @@ def explore(
     figure = ipywidgets.HTML()
 
     def redraw(change: object = None) -> None:
-        values = {name: holder.value for name, holder in zip(controls, holders, strict=True)}
-        try:
-            figure.value = draw(**values).html
-        except Exception:
-            # A callback's traceback would end in a log that nobody reads.
-            figure.value = f'<pre role="alert">{html.escape(traceback.format_exc())}</pre>'
-            raise
+        with _loudly(figure):
+            figure.value = draw(**_values(controls, holders)).html
 
     for holder in holders:
         holder.observe(redraw, names="value")
     redraw()
     display(ipywidgets.VBox([*shown, figure]))
+
+
+def watch(
+    grow: Callable[..., Generator[tuple[float, State]]],
+    draw: Callable[[State], Figure],
+    controls: Mapping[str, Slider | Choice | Toggles],
+    *,
+    static: Sequence[Mapping[str, object]],
+) -> None:
+    """Start something long, see its figure grow, and stop it when it has shown enough.
+
+    Other cells, and the buttons, are served between two steps. Where no front end is attached the
+    last figures of a few settings are shown instead.
+
+    Args:
+        grow: gets one value per control, by name; a generator of (share done, what to draw).
+        draw: of what `grow` gave last; called about once a second.
+        controls: a control for each argument of `grow`.
+        static: the settings to show where nobody can press a button.
+    """
+    if not front_end_attached():
+        last_states = [[state for _, state in grow(**settings)][-1] for settings in static]
+        display(HTML("\n".join(draw(state).html for state in last_states)))
+        return
+    shown, holders = zip(*(control.widget() for control in controls.values()), strict=True)
+    start = ipywidgets.Button(description="Start", icon="play")
+    stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
+    bar = ipywidgets.FloatProgress(description="Done", min=0.0, max=1.0)
+    figure = ipywidgets.HTML()
+
+    async def run() -> None:
+        start.disabled, stop.disabled, drawn = True, False, time.monotonic()
+        try:
+            with _loudly(figure), closing(grow(**_values(controls, holders))) as steps:
+                for done, state in steps:
+                    bar.value = done
+                    if time.monotonic() - drawn > REDRAW_SECONDS:
+                        figure.value, drawn = draw(state).html, time.monotonic()
+                    await asyncio.sleep(0.01)  # the kernel takes clicks meanwhile
+                    if stop.disabled:
+                        break
+                figure.value = draw(state).html
+        finally:
+            start.disabled, stop.disabled = False, True
+
+    def press_stop(button: ipywidgets.Button) -> None:
+        stop.disabled = True
+
+    tasks = []  # the loop itself keeps no task alive
+    start.on_click(lambda button: tasks.append(asyncio.get_running_loop().create_task(run())))
+    stop.on_click(press_stop)
+    display(ipywidgets.VBox([*shown, ipywidgets.HBox([start, stop, bar]), figure]))
+
+
+def _values(controls: Mapping[str, object], holders: Sequence[object]) -> dict[str, object]:
+    return {name: holder.value for name, holder in zip(controls, holders, strict=True)}
+
+
+@contextmanager
+def _loudly(figure: ipywidgets.HTML) -> Iterator[None]:
+    """Show an error in the figure's place: a callback's traceback ends in a log nobody reads."""
+    try:
+        yield
+    except Exception:
+        figure.value = f'<pre role="alert">{html.escape(traceback.format_exc())}</pre>'
+        raise

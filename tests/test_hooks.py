@@ -6,7 +6,13 @@ from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.hooks import activations, activations_and_gradients, find_layer
+from labkit.explain.hooks import (
+    activations,
+    activations_and_gradients,
+    find_layer,
+    receptive_field,
+)
+from labkit.models import load_model
 
 
 def test_activations_and_gradients_by_hand(two_channels):
@@ -96,3 +102,31 @@ def test_activations_are_detached_and_leave_the_model_as_it_was(small_network, i
     (seen,) = activations(small_network, image[None].requires_grad_(), ["4"])
     assert not seen.requires_grad
     assert_untouched(small_network, before)
+
+
+def test_receptive_fields_worked_by_hand():
+    # two 3 x 3 convolutions: 5; a pooling of 2 between them: 3 + 1, then 2 * 2 more
+    convolutions = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, (3, 1)))
+    x = torch.zeros(1, 20, 24)
+    assert receptive_field(convolutions, x, "0") == (3, 3)
+    assert receptive_field(convolutions, x, "2") == (5, 3)
+    pooled = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Conv2d(2, 2, 3))
+    assert receptive_field(pooled, x, pooled[1]) == (4, 4)
+    assert receptive_field(pooled, x, pooled[2]) == (8, 8)
+
+
+def test_a_field_ends_at_the_borders():
+    everywhere = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1))
+    assert receptive_field(everywhere, torch.zeros(1, 20, 24), "1") == (20, 24)
+    assert receptive_field(everywhere, torch.zeros(1, 3, 5), "0") == (3, 3)
+
+
+def test_vgg16s_layout_has_its_known_receptive_fields():
+    network, x = load_model("minivgg"), torch.zeros(3, 224, 224)
+    before = state_of(network)
+    known = {"features.4": 6, "features.9": 16, "features.16": 44, "features.29": 196}
+    for layer, side in known.items():
+        assert receptive_field(network, x, layer) == (side, side)
+    with pytest.raises(ValueError, match="layer must give feature maps"):
+        receptive_field(network, x, "classifier.1")
+    assert_untouched(network, before)

@@ -1,5 +1,6 @@
 """Controls move figures; where nobody can move them, a few settings are shown."""
 
+import asyncio
 from types import SimpleNamespace
 
 import ipywidgets
@@ -7,7 +8,7 @@ import pytest
 
 from labkit import widgets
 from labkit.figures import Figure, new_canvas
-from labkit.widgets import Choice, Slider, explore, front_end_attached
+from labkit.widgets import Choice, Slider, Toggles, explore, front_end_attached, watch
 
 CONTROLS = {
     "threshold": Slider("Threshold", 0.5, 0.0, 1.0, 0.1),
@@ -101,3 +102,107 @@ def test_a_front_end_is_one_that_takes_input(monkeypatch, answers):
 
 def test_plain_python_has_no_front_end():
     assert front_end_attached() is False
+
+
+def test_toggles_are_a_checkbox_each(shown, monkeypatch):
+    monkeypatch.setattr(widgets, "front_end_attached", lambda: True)
+    toggles = Toggles("Superpixels", ["left", "right"], [True, False])
+    explore(lambda on: draw(0.0, str(on)), {"on": toggles}, static=[])
+    found = list(walk(shown[0]))
+    boxes = [w for w in found if isinstance(w, ipywidgets.Checkbox)]
+    figure = next(w for w in found if type(w) is ipywidgets.HTML)
+    assert [box.description for box in boxes] == ["left", "right"]
+    assert any(isinstance(w, ipywidgets.Label) and w.value == "Superpixels" for w in found)
+    assert "(True, False)" in figure.value
+    boxes[1].value = True
+    assert "(True, True)" in figure.value
+    boxes[0].value = False
+    assert "(False, True)" in figure.value
+
+
+COUNT = {"to": Slider("To", 4, 1, 9, 1)}
+
+
+def counting(seen, fail_at=None):
+    def grow(to):
+        try:
+            for n in range(1, int(to) + 1):
+                if n == fail_at:
+                    raise ValueError("no <more>")
+                seen.append(n)
+                yield n / to, n
+        finally:
+            seen.append("closed")
+
+    return grow
+
+
+def draw_count(n):
+    return draw(n, "counted")
+
+
+@pytest.fixture
+def press(shown, monkeypatch):
+    """Watch something, press Start, and after some steps perhaps Stop; what is then to be seen."""
+    monkeypatch.setattr(widgets, "front_end_attached", lambda: True)
+
+    async def pressed(grow, stop_after, seen):
+        watch(grow, draw_count, COUNT, static=[])
+        found = list(walk(shown[0]))
+        start, stop = (w for w in found if isinstance(w, ipywidgets.Button))
+        view = SimpleNamespace(start=start, stop=stop)
+        view.bar = next(w for w in found if isinstance(w, ipywidgets.FloatProgress))
+        view.figure = next(w for w in found if type(w) is ipywidgets.HTML)
+        assert (start.disabled, stop.disabled) == (False, True)
+        start.click()
+        while not (seen and seen[-1] == "closed"):
+            await asyncio.sleep(0.001)
+            if stop_after in seen:
+                assert (start.disabled, stop.disabled) == (True, False)
+                stop.click()
+                stop_after = None
+        await asyncio.sleep(0.01)
+        assert (start.disabled, stop.disabled) == (False, True)
+        return view
+
+    return lambda *settings: asyncio.run(pressed(*settings))
+
+
+def test_something_long_runs_to_its_end(press):
+    seen = []
+    view = press(counting(seen), None, seen)
+    assert seen == [1, 2, 3, 4, "closed"]
+    assert view.bar.value == 1.0
+    assert 'alt="counted at 4.0"' in view.figure.value
+
+
+def test_stop_ends_it_and_keeps_what_is_there(press):
+    seen = []
+    view = press(counting(seen), 2, seen)
+    assert seen == [1, 2, "closed"]
+    assert view.bar.value == 0.5
+    assert 'alt="counted at 2.0"' in view.figure.value
+
+
+def test_the_figure_grows_while_it_runs(press, monkeypatch):
+    monkeypatch.setattr(widgets, "REDRAW_SECONDS", 0.0)
+    seen, drawn = [], []
+    monkeypatch.setattr("test_widgets.draw_count", lambda n: drawn.append(n) or draw(n, "counted"))
+    press(counting(seen), None, seen)
+    assert drawn == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_failure_is_shown_and_start_can_be_pressed_again(press):
+    seen = []
+    view = press(counting(seen, fail_at=3), None, seen)
+    assert 'role="alert"' in view.figure.value
+    assert "no &lt;more&gt;" in view.figure.value
+
+
+def test_without_a_front_end_the_last_figures_are_shown(shown, monkeypatch):
+    monkeypatch.setattr(widgets, "front_end_attached", lambda: False)
+    watch(counting([]), draw_count, COUNT, static=[{"to": 2}, {"to": 3}])
+    assert 'alt="counted at 2.0"' in shown[0].data
+    assert 'alt="counted at 3.0"' in shown[0].data
+    assert "counted at 1.0" not in shown[0].data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -99,6 +100,44 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
     check_model(model)
     with torch.no_grad(), untouched(model):
         return layer_outputs(model, images, layers)
+
+
+def receptive_field(model: nn.Module, image: Tensor, layer: Layer) -> tuple[int, int]:
+    """Height and width, in pixels, of what the unit in the middle of a layer sees of the image.
+
+    Found by trial: where NaN in the image makes the unit NaN, the unit sees it.
+
+    Args:
+        model: the network.
+        image: `[C, H, W]`; the field ends at its borders.
+        layer: a name or a module whose output is `[N, K, h, w]`.
+
+    Returns:
+        (height, width), at most (H, W).
+
+    Raises:
+        ValueError: the layer is not in the model, does not run exactly once, or has no spatial
+            extent.
+    """
+    check_image(image)
+    height, width = (_seen_length(model, image.detach(), layer, axis) for axis in (1, 2))
+    return height, width
+
+
+def _seen_length(model: nn.Module, image: Tensor, layer: Layer, axis: int) -> int:
+    """How many rows (axis 1) or columns (axis 2) the layer's middle unit sees."""
+    places = torch.arange(image.shape[axis], device=image.device)
+
+    def sees(hidden: Tensor) -> bool:
+        spoiled = image.index_fill(axis, hidden, torch.nan)
+        (maps,) = activations(model, spoiled[None], [layer])
+        _check_maps(maps, layer)
+        return maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any().item()
+
+    n = len(places)
+    before = bisect_left(range(n), True, key=lambda i: sees(places[: i + 1]))
+    after = bisect_left(range(n), True, key=lambda i: sees(places[n - 1 - i :]))
+    return max(0, n - before - after)
 
 
 def layer_outputs(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
