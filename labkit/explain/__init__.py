@@ -4,6 +4,8 @@ The functions are imported here at once, so that `labkit.explain.gradcam` is the
 the module of the same name.
 """
 
+from labkit.explain.biased import BiasedLayer, biased
+from labkit.explain.fem import fem
 from labkit.explain.gradcam import gradcam
 from labkit.explain.gradients import (
     gradient_times_input,
@@ -13,13 +15,26 @@ from labkit.explain.gradients import (
     sensitivity,
     smoothgrad,
 )
+from labkit.explain.lime import lime, lime_samples, segment
+from labkit.explain.occlusion import occlusion
+from labkit.explain.rise import rise, rise_all, rise_steps
 
 __all__ = [
+    "BiasedLayer",
+    "biased",
+    "fem",
     "gradcam",
     "gradient_times_input",
     "input_gradient",
     "integrated_gradients",
+    "lime",
+    "lime_samples",
+    "occlusion",
+    "rise",
+    "rise_all",
+    "rise_steps",
     "saliency",
+    "segment",
     "sensitivity",
     "smoothgrad",
 ]

@@ -1,0 +1,275 @@
+"""Forward passes of pictures that differ in a window from one picture, without computing all anew.
+
+A change inside a window reaches only a part of each of the first layers. That part is computed
+for many windows at once; what it reads around itself is taken from the activations of the
+unchanged picture. Where the part has grown to nearly the whole layer, it is pasted into the
+unchanged activations, and the rest of the network runs as usual. Nothing is approximated.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from labkit.explain.windows import Slide, Spans
+
+NEARLY_ALL = 0.7  # share of a layer's outputs, beyond which the whole layer costs no more
+
+# Layers that see one place at a time (in eval mode).
+PLACEWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish),
+    *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the network where the rest can take over."""
+
+    maps: Tensor  # [h, w, C], of the unchanged picture
+    rest: Callable[[Tensor], object]  # of maps [N, C, h, w]; at the start the model itself
+
+
+@dataclass(frozen=True)
+class Change:
+    """Where n changed pictures differ from the unchanged one, at one place in the network."""
+
+    values: Tensor  # [n, h, w, C]
+    rows: Spans  # n spans of length h
+    columns: Spans  # n spans of length w
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A convolution or pooling with the placewise layers behind it, and what it reads."""
+
+    layers: nn.Module  # without padding
+    rows: Slide
+    columns: Slide
+    padded: Tensor  # [h, w, C], the input for the unchanged picture
+    after: Place
+
+    def reached(self, change: Change) -> tuple[Spans, Spans]:
+        """Rows and columns of the outputs that a change of the input reaches."""
+        return self.rows.outputs_of(change.rows), self.columns.outputs_of(change.columns)
+
+    def carry(self, change: Change) -> Change:
+        """The change behind this stage."""
+        rows, columns = self.reached(change)
+        inputs = crops(self.padded, self.rows.inputs_of(rows), self.columns.inputs_of(columns))
+        tops = self.rows.offsets(change.rows, rows)
+        lefts = self.columns.offsets(change.columns, columns)
+        paste(inputs, change.values, tops, lefts)
+        outputs = self.layers(inputs.permute(0, 3, 1, 2))  # [n, C, h, w]
+        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
+
+
+def crops(maps: Tensor, rows: Spans, columns: Spans) -> Tensor:
+    """`[n, h, w, C]`, cut out of maps `[H, W, C]`."""
+    return torch.stack([maps[r, c] for r, c in zip(rows.slices, columns.slices, strict=True)])
+
+
+def paste(maps: Tensor, patches: Tensor, tops: Sequence[int], lefts: Sequence[int]) -> None:
+    """Overwrite a part of each of the maps `[n, H, W, C]` with its patch `[n, h, w, C]`."""
+    h, w = patches.shape[1:3]
+    for one, patch, top, left in zip(maps, patches, tops, lefts, strict=True):
+        one[top : top + h, left : left + w] = patch
+
+
+def carried(start: Place, stages: Sequence[Stage], change: Change) -> tuple[Place, Change]:
+    """Take a change through the first stages, as long as that saves something.
+
+    Returns:
+        The place up to which it was taken, and the change there.
+    """
+    place = start
+    for stage in stages:
+        rows, columns = stage.reached(change)
+        size = stage.rows.size_out * stage.columns.size_out
+        if rows.length * columns.length > NEARLY_ALL * size:
+            break
+        place, change = stage.after, stage.carry(change)
+    return place, change
+
+
+def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
+    """Whole maps `[N, C, h, w]` of the changed pictures, batch by batch."""
+    for first in range(0, len(change.values), batch_size):
+        part = slice(first, first + batch_size)
+        values = change.values[part]
+        maps = place.maps.repeat(len(values), 1, 1, 1)
+        paste(maps, values, change.rows.starts[part], change.columns.starts[part])
+        yield maps.permute(0, 3, 1, 2).contiguous()
+
+
+def stages_of(model: Callable[[Tensor], object], image: Tensor) -> list[Stage]:
+    """The stages with which a network begins; none where nothing can be saved.
+
+    They end where the network branches, or at a layer that is no plain convolution, pooling or
+    placewise layer. Call it with the network in eval mode and without gradients.
+
+    Args:
+        model: a network, or any other function of images, which has no stages.
+        image: `[C, H, W]`, the unchanged picture.
+    """
+    if not isinstance(model, nn.Module) or not all(map(_is_plain, model.modules())):
+        return []
+    network = _trace(model)
+    stages = [] if network is None else _record(network, image[None])
+    return stages if all(_agrees(stage.after, model, image) for stage in stages[-1:]) else []
+
+
+def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:
+    """Whether the rest of the traced network says what the network says."""
+    expected = model(image[None].clone())  # a first layer may work in place
+    try:
+        logits = place.rest(place.maps.permute(2, 0, 1)[None].clone())
+        return torch.allclose(logits, expected, rtol=0, atol=1e-3 * expected.abs().max().item())
+    except Exception:  # as where the tracer took an optional argument for given
+        return False
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Nobody watches or replaces what the module does."""
+    watched = module._forward_hooks or module._forward_pre_hooks
+    return not watched and "forward" not in vars(module)
+
+
+class _Tracer(fx.Tracer):
+    """Follows a network, and the hooks that its forward pass itself puts on layers."""
+
+    def call_module(
+        self, m: nn.Module, forward: Callable, args: tuple, kwargs: dict[str, object]
+    ) -> object:
+        output = super().call_module(m, forward, args, kwargs)
+        if self.is_leaf_module(m, self.path_of_module(m)):
+            for hook in m._forward_hooks.values():
+                replaced = hook(m, args, output)
+                output = output if replaced is None else replaced
+        return output
+
+
+def _trace(model: nn.Module) -> fx.Interpreter | None:
+    """The steps of the network, if they do not depend on the picture."""
+    try:
+        twin = copy.copy(model)  # shares all layers; the tracer leaves constants on it
+        return fx.Interpreter(fx.GraphModule(twin, _Tracer().trace(twin)))
+    except Exception:  # whatever a forward pass may do that a stand-in for images cannot
+        return None
+
+
+class _Rest(nn.Module):
+    """A network behind its first layers."""
+
+    def __init__(self, network: fx.Interpreter, done: Sequence[fx.Node]) -> None:
+        super().__init__()
+        self.network, self.done = network, tuple(done)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.network.run(initial_env=dict.fromkeys(self.done, maps))
+
+
+def _record(network: fx.Interpreter, images: Tensor) -> list[Stage]:
+    """Run the picture `[1, C, H, W]` through the first layers and keep what each stage reads."""
+    stages: list[Stage] = []
+    for layers, done in _grouped(network):
+        outputs = nn.Sequential(*layers)(images)
+        rows, columns = _slides(layers[0], images.shape[2:], outputs.shape[2:])
+        stages.append(
+            Stage(
+                nn.Sequential(_unpadded(layers[0]), *layers[1:]),
+                rows,
+                columns,
+                _channels_last(_padded(layers[0], images, rows, columns)),
+                Place(_channels_last(outputs), _Rest(network, done)),
+            )
+        )
+        images = outputs
+    return stages
+
+
+def _grouped(network: fx.Interpreter) -> list[tuple[list[nn.Module], list[fx.Node]]]:
+    """The layers of each stage, and all steps that are done behind it."""
+    groups: list[tuple[list[nn.Module], list[fx.Node]]] = []
+    done = [next(iter(network.module.graph.nodes))]  # the images
+    while len(done[-1].users) == 1:
+        (node,) = done[-1].users
+        if node.op != "call_module" or node.args != (done[-1],) or node.kwargs:
+            break
+        layer = network.fetch_attr(node.target)
+        done.append(node)
+        if _is_sliding(layer):
+            groups.append(([layer], [*done]))
+        elif groups and _is_placewise(layer):
+            groups[-1] = ([*groups[-1][0], layer], [*done])
+        else:
+            break
+    return groups
+
+
+def _is_sliding(layer: nn.Module) -> bool:
+    if type(layer) is nn.Conv2d:
+        return layer.padding_mode == "zeros"
+    if type(layer) is nn.MaxPool2d:
+        return not layer.return_indices
+    # An average over fewer places at the border would need the border's own divisor.
+    even = type(layer) is nn.AvgPool2d and not layer.ceil_mode
+    return even and (layer.count_include_pad or layer.padding in (0, (0, 0)))
+
+
+def _is_placewise(layer: nn.Module) -> bool:
+    # Without running statistics, batch norm looks at the whole batch even in eval mode.
+    return type(layer) in PLACEWISE and getattr(layer, "running_mean", layer) is not None
+
+
+def _slides(layer: nn.Module, size_in: torch.Size, size_out: torch.Size) -> list[Slide]:
+    """How the layer slides along rows and along columns."""
+    settings = zip(
+        _pair(layer.kernel_size),
+        _pair(layer.stride),
+        _padding(layer),
+        _pair(getattr(layer, "dilation", 1)),
+        size_in,
+        size_out,
+        strict=True,
+    )
+    return [Slide(*axis) for axis in settings]
+
+
+def _padding(layer: nn.Module) -> tuple[int, int]:
+    if layer.padding == "same":
+        reach = zip(layer.kernel_size, layer.dilation, strict=True)
+        return tuple((kernel - 1) * dilation // 2 for kernel, dilation in reach)
+    return (0, 0) if layer.padding == "valid" else _pair(layer.padding)
+
+
+def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
+    return (setting, setting) if isinstance(setting, int) else setting
+
+
+def _padded(layer: nn.Module, images: Tensor, rows: Slide, columns: Slide) -> Tensor:
+    """What the layer reads: outside the picture zeros, or nothing that could be a maximum."""
+    outside = -torch.inf if type(layer) is nn.MaxPool2d else 0.0
+    margins = [
+        margin
+        for axis in (columns, rows)  # F.pad begins with the last dimension
+        for margin in (axis.padding, axis.padded_size - axis.padding - axis.size_in)
+    ]
+    return F.pad(images, margins, value=outside)
+
+
+def _unpadded(layer: nn.Module) -> nn.Module:
+    """A twin, with the same weights, that takes its input as it stands."""
+    twin = copy.copy(layer)
+    twin.padding, twin.ceil_mode = 0, False
+    return twin
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    """`[1, C, h, w]` as `[h, w, C]`."""
+    return maps[0].permute(1, 2, 0).contiguous()
