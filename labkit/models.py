@@ -185,7 +185,8 @@ def load_model(
         raise ValueError(
             f"name must be one of {', '.join(known)}, got {name!r}; {hint}".rstrip("; ")
         )
-    return model.to(device or "cpu").eval()
+    # The layout in which convolutions run fastest; the numbers are the same.
+    return model.to(device or "cpu", memory_format=torch.channels_last).eval()
 
 
 def _load_embedded(name: str, weights: str | Path | None) -> Classifier:

@@ -53,7 +53,7 @@ def check_image(image: Tensor) -> None:
             f"image must hold floating-point numbers, got {image.dtype}; "
             "turn a picture into an image with model.prepare(picture)"
         )
-    if not torch.isfinite(image).all():
+    if not all(torch.isfinite(end) for end in image.detach().aminmax()):
         raise ValueError(
             "image must be finite, got NaN or infinity; look at image.isfinite() to find where"
         )

@@ -31,9 +31,7 @@ def input_gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
     Returns:
         `[C, H, W]`, signed, in logits per unit of the normalised image.
     """
-    check_model(model)
-    check_image(image)
-    return _gradients(model, image[None], target)[0].contiguous()
+    return _gradient(model, image, target).contiguous()
 
 
 def sensitivity(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -47,7 +45,7 @@ def sensitivity(model: nn.Module, image: Tensor, target: int) -> Tensor:
     Returns:
         `[H, W]`, not negative, in squared logits per squared unit of the normalised image.
     """
-    return _squared_length(input_gradient(model, image, target))
+    return _squared_length(_gradient(model, image, target))
 
 
 def saliency(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -61,7 +59,7 @@ def saliency(model: nn.Module, image: Tensor, target: int) -> Tensor:
     Returns:
         `[H, W]`, not negative, in logits per unit of the normalised image.
     """
-    return _largest_channel(input_gradient(model, image, target))
+    return _largest_channel(_gradient(model, image, target))
 
 
 def gradient_times_input(model: nn.Module, image: Tensor, target: int) -> Tensor:
@@ -79,7 +77,7 @@ def gradient_times_input(model: nn.Module, image: Tensor, target: int) -> Tensor
     Returns:
         `[H, W]`, signed, in logits.
     """
-    return (input_gradient(model, image, target) * image.detach()).sum(dim=0).float()
+    return (_gradient(model, image, target) * image.detach()).sum(dim=0).float()
 
 
 def smoothgrad(
@@ -178,6 +176,13 @@ def integrated_gradients(
             total += _gradients(model, start + t[:, None, None, None] * way, target).sum(dim=0)
             bar.update(len(t))
     return (way * total / n_steps).sum(dim=0).float()
+
+
+def _gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    """dY/dx of one image `[C, H, W]`, laid out as the network likes it."""
+    check_model(model)
+    check_image(image)
+    return _gradients(model, image[None], target)[0]
 
 
 def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
