@@ -1,0 +1,1 @@
+"""One script a workload, each against its peers in the same run: python -m benchmarks.NAME."""
