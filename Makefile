@@ -4,6 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# GNU OpenMP's threads wait by running in circles. Where other programs run too, that slows torch
+# down several times over; a shorter wait costs nothing where none do.
+export GOMP_SPINCOUNT ?= 10000
+
 # Creates .venv and installs pyproject.toml's list with these extras; silent if that is done.
 SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	echo "labkit: there is no $(PYTHON); install Python 3.11 or later from python.org" >&2; exit 1; }; \
