@@ -168,8 +168,8 @@ def watch(
         display(HTML("\n".join(draw(state).html for state in last_states)))
         return
     shown, holders = zip(*(control.widget() for control in controls.values()), strict=True)
-    start = ipywidgets.Button(description="Start", icon="play")
-    stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
+    start = ipywidgets.Button(description="Start")
+    stop = ipywidgets.Button(description="Stop", disabled=True)
     bar = ipywidgets.FloatProgress(description="Done", min=0.0, max=1.0)
     figure = ipywidgets.HTML()
 

@@ -1,4 +1,4 @@
-"""Lab 1 in JupyterLab under real Chromium: its controls are moved by keyboard."""
+"""Labs 1 and 5 in JupyterLab under real Chromium: their controls are moved by keyboard."""
 
 import json
 import os
@@ -16,11 +16,17 @@ import nbformat
 import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-LAB = Path(__file__).parents[1] / "notebooks" / "01_linear_probe.ipynb"
-NEEDED = [
-    *("parameters", "imports", "network", "prepare", "shapes", "mean-difference"),
-    *("threshold", "layers", "layers-figure"),
-]
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NEEDED = {  # the cells that the controls stand on
+    "01_linear_probe.ipynb": [
+        *("parameters", "imports", "network", "prepare", "shapes", "mean-difference"),
+        *("threshold", "layers", "layers-figure"),
+    ],
+    "05_rise_lime.ipynb": [
+        *("parameters", "imports", "network", "leaf", "ask", "show", "live", "live-controls"),
+        *("toggle", "toggle-draw", "toggle-controls"),
+    ],
+}
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -33,14 +39,15 @@ TOKEN = "lab"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """JupyterLab on a copy of the cells that the controls need, with settings of its own."""
+    """JupyterLab on copies of the cells that the controls need, with settings of its own."""
     folder = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.read(LAB, as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if cell.id in NEEDED]
-    for cell in notebook.cells:
-        cell.outputs, cell.execution_count = [], None
     (folder / "notebooks").mkdir()
-    nbformat.write(notebook, folder / "notebooks" / LAB.name)
+    for name, needed in NEEDED.items():
+        notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+        notebook.cells = [cell for cell in notebook.cells if cell.id in needed]
+        for cell in notebook.cells:
+            cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, folder / "notebooks" / name)
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += [
@@ -90,23 +97,60 @@ def wait_for(address, process, log):
 
 
 @pytest.fixture(scope="module")
-def page(server):
+def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     api = pytest.importorskip("playwright.sync_api")
     with api.sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+def opened(browser, server, name):
+    """A lab, with the cells that the controls need running."""
+    api = pytest.importorskip("playwright.sync_api")
+    start_kernel(server, name)
+    for _ in range(4):  # JupyterLab may ask for a kernel, again and again, until it is reloaded
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(30_000)
         try:
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.set_default_timeout(120_000)
-            page.goto(f"{server}/lab/tree/{LAB.name}?token={TOKEN}&reset")
+            page.goto(f"{server}/lab/tree/{name}?token={TOKEN}&reset")
             page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
             run_all_cells(page)
-            page.get_by_label("Feature layer").wait_for(timeout=240_000)
-            yield page
-        finally:
-            browser.close()
+        except api.TimeoutError:
+            page.close()
+        else:
+            page.set_default_timeout(120_000)
+            return page
+    raise AssertionError(f"JupyterLab did not run {name}")
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    page = opened(browser, server, "01_linear_probe.ipynb")
+    page.get_by_label("Feature layer").wait_for(timeout=240_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def live(browser, server):
+    page = opened(browser, server, "05_rise_lime.ipynb")
+    page.get_by_label("row 2, column 2").wait_for(timeout=240_000)
+    yield page
+    page.close()
+
+
+def start_kernel(server, name):
+    """Before the page opens, so that it seldom has to ask for one."""
+    session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
+    address = f"{server}/api/sessions?token={TOKEN}"
+    request = urllib.request.Request(address, json.dumps(session).encode(), method="POST")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=60):
+        pass
 
 
 def run_all_cells(page):
@@ -114,8 +158,6 @@ def run_all_cells(page):
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for()
     started = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|1)\]")).first
     for _ in range(5):
-        if (accept := page.locator(".jp-Dialog .jp-mod-accept")).is_visible():
-            accept.click()  # asks for the kernel that the notebook names
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         time.sleep(5)
@@ -182,3 +224,36 @@ def test_figures_fit_on_the_page(page):
     for figure in page.locator("figure img").all():
         box, around = figure.bounding_box(), page.locator(".jp-Notebook").first.bounding_box()
         assert box["x"] + box["width"] <= around["x"] + around["width"]
+
+
+def test_a_long_run_is_watched_and_stopped(live):
+    start, stop = (live.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop"))
+    figure = live.locator("img[alt^='The RISE map of the leaf after']")
+    start.focus()
+    live.keyboard.press("Enter")
+    figure.wait_for()
+    first = figure.get_attribute("alt")
+    wait_until(lambda: figure.get_attribute("alt") != first)  # it grows
+    stop.focus()
+    live.keyboard.press("Enter")
+    wait_until(start.is_enabled)
+    assert not stop.is_enabled()
+    seen = int(re.search(r"after (\d+) masks", figure.get_attribute("alt"))[1])
+    assert 0 < seen < 1000
+    width = live.locator(".progress-bar").first.get_attribute("style")
+    assert float(re.search(r"width: ([\d.]+)%", width)[1]) == pytest.approx(seen / 10, abs=1)
+
+
+def test_other_controls_are_served_while_it_runs(live):
+    start, stop = (live.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop"))
+    toggled = live.locator("img[alt*='rectangles hidden']")
+    before = toggled.get_attribute("alt")
+    start.click()
+    wait_until(stop.is_enabled)
+    live.get_by_label("row 2, column 2").focus()
+    live.keyboard.press("Space")
+    wait_until(lambda: toggled.get_attribute("alt") != before)
+    assert "1 of 16 rectangles hidden" in toggled.get_attribute("alt")
+    assert stop.is_enabled()
+    stop.click()
+    wait_until(start.is_enabled)
