@@ -12,7 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from labkit.explain.contract import check_image, check_target
-from labkit.explain.hooks import Layer, activations
+from labkit.explain.hooks import Layer, activations, check_maps
 from labkit.explain.masks import upsample
 
 
@@ -60,9 +60,5 @@ def _maps(model: nn.Module, image: Tensor, target: int | None, layer: Layer) -> 
     else:
         maps, logits = activations(model, image[None], [layer, model])
         check_target(target, logits.shape[1])
-    if maps.ndim != 4:
-        raise ValueError(
-            f"layer must give feature maps [N, K, h, w], got {list(maps.shape)}; "
-            "pick one before the maps are flattened, for example labkit.models.last_conv(model)"
-        )
+    check_maps(maps, layer)
     return maps[0]

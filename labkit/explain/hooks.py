@@ -71,7 +71,7 @@ def activations_and_gradients(
     outputs: list[Tensor] = []
 
     def start_graph_here(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        _check_maps(output, layer)
+        check_maps(output, layer)
         outputs.append(output.detach().clone().requires_grad_())
         return outputs[-1].clone()
 
@@ -131,7 +131,7 @@ def _seen_length(model: nn.Module, image: Tensor, layer: Layer, axis: int) -> in
     def sees(hidden: Tensor) -> bool:
         spoiled = image.index_fill(axis, hidden, torch.nan)
         (maps,) = activations(model, spoiled[None], [layer])
-        _check_maps(maps, layer)
+        check_maps(maps, layer)
         return maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any().item()
 
     n = len(places)
@@ -154,7 +154,12 @@ def layer_outputs(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> 
     return [seen[0] for seen in outputs]
 
 
-def _check_maps(output: object, layer: Layer) -> None:
+def check_maps(output: object, layer: Layer) -> None:
+    """Refuse what is no feature maps `[N, K, h, w]`.
+
+    Raises:
+        ValueError: the layer gave something else.
+    """
     if not isinstance(output, Tensor) or output.ndim != 4:
         got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
