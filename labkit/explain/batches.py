@@ -1,8 +1,7 @@
-"""Many forward passes: the layout in memory and the batch size are chosen here, nowhere else.
+"""Many forward passes: the images' layout and the batch size are chosen here, nowhere else.
 
 Convolutions on a CPU run up to twice as fast on pictures laid out channels last, in batches of 4
-to 8; larger batches are slower there, because each needs fresh memory from the system. See
-benchmarks/forward.py.
+to 8; larger batches are slower there, because each needs fresh memory from the system.
 """
 
 from __future__ import annotations
