@@ -6,6 +6,7 @@ import asyncio
 import html
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -164,8 +165,8 @@ def watch(
         static: the settings to show where nobody can press a button.
     """
     if not front_end_attached():
-        last_states = [[state for _, state in grow(**settings)][-1] for settings in static]
-        display(HTML("\n".join(draw(state).html for state in last_states)))
+        ends = [deque(grow(**settings), maxlen=1)[0] for settings in static]
+        display(HTML("\n".join(draw(state).html for _, state in ends)))
         return
     shown, holders = zip(*(control.widget() for control in controls.values()), strict=True)
     start = ipywidgets.Button(description="Start")
