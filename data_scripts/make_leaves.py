@@ -50,7 +50,8 @@ from data_scripts.drawing import (
     tinted,
     to_uint8,
 )
-from data_scripts.manifest import ASSETS, sha256, update_manifest, write_atomically
+from data_scripts.manifest import ASSETS, sha256, update_manifest
+from labkit.files import write_atomically
 
 SCRIPT = "data_scripts/make_leaves.py"
 HEALTHY, BLACK_ROT = 0, 1

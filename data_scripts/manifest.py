@@ -10,10 +10,11 @@ of the JPEG or PNG library is at hand.
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
+
+from labkit.files import write_atomically
 
 ASSETS = Path(__file__).parents[1] / "labkit" / "assets"
 
@@ -37,17 +38,6 @@ def update_manifest(script: str, files: dict[str, dict], assets: Path = ASSETS) 
     # Sorted, so that the same files give the same manifest byte for byte.
     text = json.dumps({"files": kept | made}, indent=1, sort_keys=True) + "\n"
     write_atomically(assets / "MANIFEST.json", text.encode("utf-8"))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, even when the script is interrupted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def sha256(content: bytes | np.ndarray) -> str:

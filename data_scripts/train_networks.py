@@ -34,7 +34,8 @@ from tqdm.auto import tqdm
 
 from data_scripts import make_world
 from data_scripts.make_leaves import FIRST_TRAINING_SEED, draw_leaf
-from data_scripts.manifest import ASSETS, sha256, update_manifest, write_atomically
+from data_scripts.manifest import ASSETS, sha256, update_manifest
+from labkit.files import write_atomically
 from labkit.images import IMAGENET_MEAN, IMAGENET_STD
 from labkit.models import minivgg
 

@@ -14,13 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from data_scripts import drawing, make_leaves
 from data_scripts.make_leaves import BLACK_ROT, HEALTHY, draw_leaf, shipped
-from data_scripts.manifest import (
-    ASSETS,
-    read_manifest,
-    sha256,
-    update_manifest,
-    write_atomically,
-)
+from data_scripts.manifest import ASSETS, read_manifest, sha256, update_manifest
 
 SHIPPED = list(shipped())
 SAMPLE = SHIPPED[7::41]  # 13 pictures, from both parts and both classes
@@ -228,19 +222,6 @@ def test_the_manifest_does_not_depend_on_the_order_of_writing(tmp_path):
     assert text == (tmp_path / "yx" / "MANIFEST.json").read_text(encoding="utf-8")
     assert text.endswith("}\n")
     assert text == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    def fail(source, target):
-        raise OSError("disk full")
-
-    path = tmp_path / "leaf.jpg"
-    write_atomically(path, b"old")
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["leaf.jpg"]
 
 
 def test_drawing_files_writes_what_the_manifest_says(tmp_path):
