@@ -1,9 +1,12 @@
-"""Pictures with known truth: the embedded ones, and downloaded sets in their own folders."""
+"""Pictures with known truth: the embedded ones, and downloaded sets in their own folders.
+
+Leaves with their lesions, and buildings with where people looked.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +15,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from labkit.assets import asset, assets_in
+from labkit.assets import FOLDER, asset, assets_in
 from labkit.images import open_image
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
+STYLES = ("Prehispanic", "Colonial", "Modern")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+# What MexCulture142 keeps where, by the name of the folder without spaces, and how its files differ
+# from their picture's name, SSS_XXX_YYY_N_#: SSS_XXX_YYY_GFDM_N_# and so on.
+HERITAGE_FOLDERS = {
+    "images": "images",
+    "fixations": "fixations",
+    "scanpaths": "scanpaths",
+    "densitymaps": "density maps",
+    "partmasks": "part masks",
+}
+HERITAGE_NAME = re.compile(r"_(GazeFix|GFDM|ScanPath|Parts)(?=_N_)|(?<=_N_\d)_P_.*$")
 PROJECT = Path(__file__).parents[1]
 
 
@@ -120,7 +135,12 @@ def load_leaves(
         raise ValueError(f"n_train and n_test must be at least 1, got {n_train} and {n_test}")
     if str(source) == "generated":
         return _generated("train", n_train), _generated("test", n_test)
-    return _plantvillage(_folder(source), n_train, n_test, seed)
+    wanted = (
+        "'generated' or a folder with PlantVillage's apple leaves (clone github.com/spMohanty/"
+        "PlantVillage-Dataset; its folders raw/color/Apple___healthy and "
+        "raw/color/Apple___Black_rot are enough)"
+    )
+    return _plantvillage(_folder(source, wanted), n_train, n_test, seed)
 
 
 def _generated(part: str, n: int) -> Leaves:
@@ -145,7 +165,7 @@ def _generated(part: str, n: int) -> Leaves:
     )
 
 
-def _folder(source: str | Path) -> Path:
+def _folder(source: str | Path, wanted: str) -> Path:
     """The folder as given, or seen from the project's root; notebooks run one floor below it."""
     tried = [Path(source).expanduser()]
     if not tried[0].is_absolute():
@@ -155,10 +175,8 @@ def _folder(source: str | Path) -> Path:
             return path
     looked_in = " and ".join(str(path.resolve()) for path in tried)
     raise FileNotFoundError(
-        f"source must be 'generated' or a folder with PlantVillage's apple leaves, got "
-        f"{str(source)!r}, which is no folder here (looked in {looked_in}); clone "
-        "github.com/spMohanty/PlantVillage-Dataset (the two folders raw/color/Apple___healthy and "
-        "raw/color/Apple___Black_rot are enough) and pass its path"
+        f"source must be {wanted}, got {str(source)!r}, which is no folder here "
+        f"(looked in {looked_in})"
     )
 
 
@@ -237,6 +255,198 @@ def _segmented_mask(path: Path) -> np.ndarray | None:
     twins = path.parents[2] / "segmented" / path.parent.name
     twin = next(iter(twins.glob(f"{path.stem}_final_masked.*")), None) if twins.is_dir() else None
     return None if twin is None else open_image(twin).max(axis=-1) > 16
+
+
+class Opened(Sequence):
+    """Files that are opened when they are asked for, so that a large set fits into memory."""
+
+    def __init__(self, paths: Sequence[Path | None], reader: Callable[[Path], object]) -> None:
+        self.paths = paths
+        self.reader = reader
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> object:
+        path = self.paths[i]
+        return None if path is None else self.reader(path)
+
+
+@dataclass(frozen=True)
+class Heritage:
+    """Pictures of buildings, and where people looked in them.
+
+    Attributes:
+        names: of the pictures' files, without ending.
+        paths: of the pictures.
+        labels: `[N]`, the index of the style in `classes`; -1 where the name does not tell.
+        density_paths: of the density maps, None where there is none.
+        part_paths: of the part masks, None where there is none.
+        fixations: `[n, 2]`, x and y in pixels of the picture, of all subjects; or None.
+        scanpaths: for each subject `[n, 3]`, x, y and duration in seconds; empty if unknown.
+        missing: what lacks its twin, a line each.
+        description: the sentence that notebooks print.
+    """
+
+    names: list[str]
+    paths: list[Path]
+    labels: Tensor
+    density_paths: list[Path | None]
+    part_paths: list[Path | None]
+    fixations: list[Tensor | None]
+    scanpaths: list[list[Tensor]]
+    missing: list[str]
+    description: str
+    classes: tuple[str, ...] = STYLES
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def pictures(self) -> Sequence[np.ndarray]:
+        """The pictures, uint8 `[H, W, 3]`, opened when asked for."""
+        return Opened(self.paths, open_image)
+
+    @property
+    def density_maps(self) -> Sequence[Tensor | None]:
+        """The density maps `[H, W]`, 0 to 1, opened when asked for."""
+        return Opened(self.density_paths, read_density_map)
+
+    @property
+    def part_masks(self) -> Sequence[np.ndarray | None]:
+        """For each picture `[H, W]`, the index of the part that a pixel shows, 0 for none."""
+        return Opened(self.part_paths, lambda path: np.asarray(Image.open(path)))
+
+
+def load_heritage(
+    source: str | Path = "generated", *, density_maps: str | Path | None = None
+) -> Heritage:
+    """Load pictures of buildings with gaze.
+
+    Args:
+        source: "generated", the pictures that ship with labkit, whose gaze is simulated; or a
+            folder that holds MexCulture142 (Images, Fixations, Density Maps, Scanpaths; what is
+            not there is left out); or a folder of pictures.
+        density_maps: a folder of density maps, where they are elsewhere. They belong to the picture
+            of the same name, or of MexCulture142's name for it.
+
+    Returns:
+        The pictures in the order of their names. What lacks its twin is listed in `missing`;
+        a density map without its picture is left out.
+
+    Raises:
+        FileNotFoundError: a folder is missing.
+        ValueError: it holds no pictures, or a file of fixations cannot be read.
+    """
+    if str(source) == "generated":
+        for name in assets_in("heritage", ""):
+            asset(name)  # compared with the manifest before anything is used
+        folder = FOLDER / "heritage"
+    else:
+        folder = _folder(source, "'generated' or a folder of pictures")
+    folders = {
+        kind: path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and (kind := HERITAGE_FOLDERS.get(re.sub(r"[ _-]", "", path.name.lower())))
+    }
+    folders.setdefault("images", folder)
+    if density_maps is not None:
+        folders["density maps"] = _folder(density_maps, "a folder of density maps")
+    return _heritage(folders, str(source))
+
+
+def _heritage(folders: dict[str, Path], source: str) -> Heritage:
+    images = _by_picture(folders["images"], PICTURE_ENDINGS)
+    if not images:
+        raise ValueError(
+            f"source must hold pictures ({', '.join(PICTURE_ENDINGS)}), got {folders['images']} "
+            "without any; pass the folder that holds Images, or the pictures' own"
+        )
+    densities, parts = (
+        _by_picture(folders.get(kind), PICTURE_ENDINGS) for kind in ("density maps", "part masks")
+    )
+    fixations, scanpaths = (
+        _by_picture(folders.get(kind), (".txt",)) for kind in ("fixations", "scanpaths")
+    )
+    names = sorted(images)
+    styles = [name.split("_")[0] for name in names]
+    n_gaze = sum(name in densities for name in names)
+    return Heritage(
+        names=names,
+        paths=[images[name][0] for name in names],
+        labels=torch.tensor([STYLES.index(s) if s in STYLES else -1 for s in styles]),
+        density_paths=[densities.get(name, [None])[0] for name in names],
+        part_paths=[parts.get(name, [None])[0] for name in names],
+        fixations=[
+            read_gaze(fixations[name][0], 2) if name in fixations else None for name in names
+        ],
+        scanpaths=[[read_gaze(path, 3) for path in scanpaths.get(name, [])] for name in names],
+        missing=_without_twin(folders, images, densities, fixations),
+        description=f"generated buildings in three styles, {len(names)} pictures, drawn by "
+        "data_scripts/make_heritage.py and shipped with labkit; their gaze is simulated, nobody "
+        "looked"
+        if source == "generated"
+        else f"{len(names)} pictures from {folders['images'].name}, {n_gaze} with a density map",
+    )
+
+
+def _by_picture(folder: Path | None, endings: tuple[str, ...]) -> dict[str, list[Path]]:
+    """The files of a folder by the name of the picture that they belong to."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder else []:
+        if path.suffix.lower() in endings and not path.name.startswith("."):
+            found.setdefault(HERITAGE_NAME.sub("", path.stem), []).append(path)
+    return found
+
+
+def _without_twin(
+    folders: dict[str, Path],
+    images: dict[str, list[Path]],
+    densities: dict[str, list[Path]],
+    fixations: dict[str, list[Path]],
+) -> list[str]:
+    lines = []
+    for kind, files in (("density map", densities), ("fixations", fixations)):
+        if kind in folders or f"{kind}s" in folders:
+            lines += [f"{images[n][0].name} has no {kind}" for n in sorted(images.keys() - files)]
+            lines += [f"{files[n][0].name} has no picture" for n in sorted(files.keys() - images)]
+    return lines
+
+
+def read_density_map(path: str | Path) -> Tensor:
+    """A density map `[H, W]` from a grey picture, float32, 0 to 1."""
+    return torch.from_numpy(open_image(path).astype(np.float32).mean(axis=-1) / 255)
+
+
+def read_gaze(path: Path, columns: int) -> Tensor:
+    """Fixations or a scanpath from a text file: numbers in columns, a line for each fixation.
+
+    Args:
+        path: the file; numbers are separated by spaces, tabs, commas or semicolons.
+        columns: 2 for x and y, 3 with the duration.
+
+    Returns:
+        `[n, columns]`, float64.
+
+    Raises:
+        ValueError: a line has other columns or no numbers; the message names file and line.
+    """
+    rows = []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = re.split(r"[\s,;]+", line.strip())
+        if words == [""]:
+            continue
+        try:
+            rows.append([float(word) for word in words[:columns]])
+        except ValueError:
+            rows.append([])
+        if len(rows[-1]) < columns:
+            raise ValueError(
+                f"{path.name} must have {columns} numbers a line, got {line!r} in line {number}; "
+                "correct or remove the line"
+            )
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, columns)
 
 
 def describe_embedded() -> dict[str, int]:

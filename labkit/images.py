@@ -95,7 +95,7 @@ def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
     _check_picture(picture)
     _check_size(size)
     H, W = picture.shape[:2]
-    h, w = (size, int(size * W / H)) if H <= W else (int(size * H / W), size)
+    h, w = _shorter_side(H, W, size)
     if h * w > MAX_PIXELS:
         raise ValueError(
             f"picture of {W} x {H} pixels would become {w} x {h}, more than {MAX_PIXELS:,} pixels; "
@@ -127,9 +127,32 @@ def center_crop(picture: np.ndarray, size: int) -> np.ndarray:
             f"size must be at most the picture's shorter side, got {size} for {W} x {H} pixels; "
             f"enlarge the picture first: resize_shorter_side(picture, {size})"
         )
-    # Half a pixel goes to the even side, as in torchvision.
-    top, left = round((H - size) / 2), round((W - size) / 2)
+    top, left = _corner(H, W, size)
     return picture[top : top + size, left : left + size].copy()
+
+
+def geometry(size: Sequence[int], resize: int, crop: int) -> tuple[int, int, int, int]:
+    """Where `resize_shorter_side` and then `center_crop` bring a picture's pixels.
+
+    Args:
+        size: (H, W) of the picture.
+        resize: pixels of the shorter side.
+        crop: pixels of the square's side.
+
+    Returns:
+        Height and width after the resizing, then rows cut off above and columns on the left.
+    """
+    h, w = _shorter_side(*size, resize)
+    return h, w, *_corner(h, w, crop)
+
+
+def _shorter_side(H: int, W: int, size: int) -> tuple[int, int]:
+    return (size, int(size * W / H)) if H <= W else (int(size * H / W), size)
+
+
+def _corner(H: int, W: int, size: int) -> tuple[int, int]:
+    """Half a pixel goes to the even side, as in torchvision."""
+    return round((H - size) / 2), round((W - size) / 2)
 
 
 def to_tensor(picture: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

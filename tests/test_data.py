@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from labkit.data import Leaves, _camera_number, known_truth, load_leaves
+from labkit.data import Leaves, _camera_number, known_truth, load_heritage, load_leaves
 from labkit.models import feature_layers, load_model
 from labkit.probe import discriminant, features, mean_difference, roc_auc
 
@@ -161,7 +161,7 @@ def test_camera_numbers_are_read_from_file_names(tmp_path):
 
 
 def test_folders_that_do_not_serve_are_named(tmp_path, plantvillage):
-    with pytest.raises(FileNotFoundError, match=r"got 'no/such'.*no folder.*PlantVillage-Dataset"):
+    with pytest.raises(FileNotFoundError, match=r"PlantVillage-Dataset.*got 'no/such'.*no folder"):
         load_leaves("no/such")
     (tmp_path / "holiday").mkdir()
     with pytest.raises(ValueError, match=r"Apple___healthy and Apple___Black_rot.*pass the root"):
@@ -187,3 +187,106 @@ def test_the_probe_reads_leaf_health_from_real_features(real_folder, monkeypatch
     assert ours == pytest.approx(theirs, abs=1e-12)
     assert ours > 0.8
     assert torch.isfinite(scores).all()
+
+
+# buildings with gaze
+
+
+def write_grey(path, value, size=(6, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def mexculture(tmp_path):
+    """Two pictures of one monument and one of another, as MexCulture142 names its files."""
+    for stem in (
+        "Colonial_Church_Puebla_N_1",
+        "Colonial_Church_Puebla_N_2",
+        "Modern_Bank_CDMX_N_1",
+    ):
+        write_grey(tmp_path / "Images" / f"{stem}.png", 90)
+    for name, value in (
+        ("Colonial_Church_Puebla_GFDM_N_1", 51),
+        ("Modern_Bank_CDMX_GFDM_N_1", 255),
+    ):
+        write_grey(tmp_path / "Density Maps" / f"{name}.png", value)
+    write_grey(tmp_path / "Density Maps" / "Prehispanic_Temple_Yucatan_GFDM_N_1.png", 0)
+    for folder, name, text in (
+        ("Fixations", "Colonial_Church_Puebla_GazeFix_N_1", "1.5 2\n3 4.5\n"),
+        ("Scanpaths", "Colonial_Church_Puebla_ScanPath_N_1_P_1", "1.5 2 0.25\n"),
+        ("Scanpaths", "Colonial_Church_Puebla_ScanPath_N_1_P_2", "3\t4.5\t0.5\n\n"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.txt").write_text(text)
+    return tmp_path
+
+
+def test_heritage_is_matched_by_name(mexculture):
+    heritage = load_heritage(mexculture)
+    assert heritage.names == [
+        "Colonial_Church_Puebla_N_1",
+        "Colonial_Church_Puebla_N_2",
+        "Modern_Bank_CDMX_N_1",
+    ]
+    assert heritage.labels.tolist() == [1, 1, 2]
+    assert heritage.pictures[0].shape == (6, 8, 3)
+    assert heritage.density_maps[0].unique().item() == pytest.approx(51 / 255)
+    assert heritage.density_maps[1] is None
+    assert heritage.fixations[0].tolist() == [[1.5, 2.0], [3.0, 4.5]]
+    assert heritage.fixations[2] is None
+    assert [path.tolist() for path in heritage.scanpaths[0]] == [[[1.5, 2, 0.25]], [[3, 4.5, 0.5]]]
+
+
+def test_what_lacks_its_twin_is_listed(mexculture):
+    assert load_heritage(mexculture).missing == [
+        "Colonial_Church_Puebla_N_2.png has no density map",
+        "Prehispanic_Temple_Yucatan_GFDM_N_1.png has no picture",
+        "Colonial_Church_Puebla_N_2.png has no fixations",
+        "Modern_Bank_CDMX_N_1.png has no fixations",
+    ]
+
+
+def test_plain_folders_are_matched_by_stem(tmp_path):
+    write_grey(tmp_path / "photos" / "street.jpg", 10)
+    write_grey(tmp_path / "gaze" / "street.png", 255)
+    heritage = load_heritage(tmp_path / "photos", density_maps=tmp_path / "gaze")
+    assert heritage.density_maps[0].max() == 1.0
+    assert (heritage.labels.tolist(), heritage.missing) == ([-1], [])
+
+
+def test_pictures_are_opened_when_asked_for(mexculture):
+    heritage = load_heritage(mexculture)
+    heritage.paths[1].unlink()
+    assert heritage.pictures[0] is not None
+    with pytest.raises(FileNotFoundError):
+        heritage.pictures[1]
+
+
+@pytest.mark.parametrize("line", ["12", "a b", "1 x"])
+def test_a_broken_line_of_gaze_is_named(mexculture, line):
+    path = mexculture / "Fixations" / "Colonial_Church_Puebla_GazeFix_N_1.txt"
+    path.write_text(f"1 2\n{line}\n")
+    with pytest.raises(ValueError, match=rf"{path.name} must have 2 numbers.*'{line}' in line 2"):
+        load_heritage(mexculture)
+
+
+def test_folders_without_buildings_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a folder of pictures, got 'nowhere'"):
+        load_heritage("nowhere")
+    with pytest.raises(ValueError, match="must hold pictures"):
+        load_heritage(tmp_path)
+
+
+@pytest.mark.real
+def test_real_gaze_loads(real_folder):
+    heritage = load_heritage(real_folder / "mexculture142")
+    assert (len(heritage), heritage.labels.tolist()) == (2, [1, 2])
+    assert heritage.missing == [
+        "Prehispanic_EstructuraVIIIDeEdzna_Campeche_GFDM_N_1.png has no picture"
+    ]
+    for picture, density in zip(heritage.pictures, heritage.density_maps, strict=True):
+        assert picture.shape[:2] == density.shape
+        assert density.max() > 0.9
+    photographs = load_heritage(real_folder / "mit1003")
+    assert (len(photographs), photographs.missing) == (25, [])

@@ -1,0 +1,378 @@
+"""Deletion and insertion: how fast the score falls, or rises, in the order that a map gives.
+
+Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+BMVC 2018, https://arxiv.org/abs/1806.07421. The defaults are those of the authors' code: softmax
+probability, a row's worth of pixels at a time, mean grey for what is deleted, and the blurred
+image for what is not yet inserted. Only the order of a map's values counts, not how far apart
+they are.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from labkit.explain.batches import (
+    BlackBox,
+    check_count,
+    choose_batch_size,
+    class_probabilities,
+    inference,
+    laid_out,
+    target_probability,
+)
+from labkit.explain.contract import check_image, check_target, logits_of
+
+SCORES = ("probability", "logit")
+AREAS = ("official", "fraction")
+TIES = ("last-first", "stable", "random")
+
+
+class Curve(NamedTuple):
+    """What became of the score while S steps replaced the pixels, most relevant first.
+
+    fraction: `[S + 1]`, the share of the pixels replaced, from 0 to 1.
+    score: `[S + 1]`, the score with so many replaced.
+    auc: the area under the curve.
+    ties: the share of the pixels whose relevance some other pixel has too: their places in the
+        order are not the map's doing. 1 for a constant map.
+    """
+
+    fraction: Tensor
+    score: Tensor
+    auc: float
+    ties: float
+
+
+def deletion(
+    model: BlackBox,
+    image: Tensor,
+    relevance: Tensor,
+    target: int | None = None,
+    *,
+    step: int | None = None,
+    n_steps: int | None = None,
+    baseline: float | Tensor | str = 0.0,
+    score: str = "probability",
+    auc: str = "official",
+    ties: str = "last-first",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Curve:
+    """Take the pixels away, most relevant first: the faster the score falls, the better the map.
+
+    Args:
+        model: a network, or any function from images `[N, C, H, W]` to probabilities `[N, K]`.
+        image: `[C, H, W]`, normalised as the model expects.
+        relevance: `[H, W]`, any finite numbers.
+        target: the class index; by default the likeliest class of the image itself.
+        step: how many pixels go at a time, with all their channels; W, as many as a row has, by
+            default. The last step takes what is left.
+        n_steps: instead of step, at most so many steps of equal size.
+        baseline: what takes their place: a number, a colour `[C, 1, 1]` or an image `[C, H, W]` in
+            normalised units, "mean" for the image's own mean colour, or "blur" for `blurred`. 0 is
+            the mean colour of the training pictures.
+        score: "probability", or "logit", for which the model must be a network.
+        auc: "official" gives every step the same width, also a shorter last one; "fraction" the
+            share of the pixels that it replaced.
+        ties: which of equally relevant pixels goes first: "last-first" the last, reading row by
+            row; "stable" the first; "random" any. The authors reverse an ascending sort, which
+            gives "last-first" if the sort is stable; theirs does not promise to be.
+        seed: which random order of ties; the same at every batch size and on every device.
+        batch_size: images per pass; chosen from the device by default. Memory depends on it, and
+            not on the number of steps.
+        progress: show a bar.
+
+    Returns:
+        A `Curve`, from the score of the image to that of the baseline; its tensors are float32, on
+        the CPU.
+
+    Raises:
+        ValueError: relevance is not `[H, W]` or not finite, the baseline does not fit, a choice is
+            unknown, step and n_steps are both given or below 1, or the model returns NaN or the
+            wrong number of rows.
+        TypeError: one of them is of the wrong kind.
+        IndexError: target is not one of the classes.
+    """
+    check_image(image)
+    return _curve(
+        model,
+        image,
+        relevance,
+        target,
+        image,
+        _baseline(baseline, image),
+        step=step,
+        n_steps=n_steps,
+        score=score,
+        auc=auc,
+        ties=ties,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def insertion(
+    model: BlackBox,
+    image: Tensor,
+    relevance: Tensor,
+    target: int | None = None,
+    *,
+    step: int | None = None,
+    n_steps: int | None = None,
+    baseline: float | Tensor | str = "blur",
+    score: str = "probability",
+    auc: str = "official",
+    ties: str = "last-first",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Curve:
+    """Put the pixels in, most relevant first: the faster the score rises, the better the map.
+
+    The arguments and errors are those of `deletion`; only the default baseline differs. On grey the
+    first pixels would have sharp edges all around, which are evidence of their own.
+
+    Returns:
+        A `Curve`, from the score of the baseline to that of the image.
+    """
+    check_image(image)
+    return _curve(
+        model,
+        image,
+        relevance,
+        target,
+        _baseline(baseline, image),
+        image,
+        step=step,
+        n_steps=n_steps,
+        score=score,
+        auc=auc,
+        ties=ties,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
+def perturbed(
+    image: Tensor,
+    relevance: Tensor,
+    fraction: float,
+    *,
+    baseline: float | Tensor | str = 0.0,
+    ties: str = "last-first",
+    seed: int = 0,
+) -> Tensor:
+    """The image with its most relevant pixels replaced: what stands behind a point of a curve.
+
+    For deletion call it as it stands; for insertion, `perturbed(blurred(image), relevance,
+    fraction, baseline=image)`.
+
+    Args:
+        image: `[C, H, W]`.
+        relevance: `[H, W]`, any finite numbers.
+        fraction: the share of the pixels to replace, from 0 to 1, such as `curve.fraction[s]`.
+        baseline: what takes their place; see `deletion`.
+        ties: which of equally relevant pixels goes first; see `deletion`.
+        seed: which random order of ties.
+
+    Returns:
+        `[C, H, W]`, detached.
+
+    Raises:
+        ValueError: fraction is not between 0 and 1, or as for `deletion`.
+        TypeError: as for `deletion`.
+    """
+    check_image(image)
+    if not 0 <= fraction <= 1:
+        raise ValueError(
+            f"fraction must be a share of the pixels, from 0 to 1, got {fraction}; "
+            "divide a number of pixels by relevance.numel()"
+        )
+    rank = _rank(relevance, image, ties, seed)
+    count = torch.tensor([round(float(fraction) * rank.numel())], device=image.device)
+    return _replaced(image, _baseline(baseline, image), rank, count)[0].detach()
+
+
+def blurred(image: Tensor) -> Tensor:
+    """The image blurred as the authors of RISE blur it for insertion.
+
+    Their kernel is what SciPy's Gaussian filter, of 5 pixels, makes of a single point in an 11 x 11
+    field: the filter mirrors at the field's border, which folds the tails back inside, so that the
+    kernel is almost flat. Beyond the image's border it meets zeros. Common mistake: torchvision's
+    `gaussian_blur(image, 11, 5)` cuts the tails off and mirrors the image.
+
+    Args:
+        image: `[C, H, W]`.
+
+    Returns:
+        `[C, H, W]`, detached.
+    """
+    check_image(image)
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    kernel = torch.from_numpy(gaussian_filter(point, 5)).to(image)
+    return F.conv2d(image.detach()[:, None], kernel[None, None], padding=5)[:, 0]
+
+
+def _curve(
+    model: BlackBox,
+    image: Tensor,
+    relevance: Tensor,
+    target: int | None,
+    start: Tensor,
+    finish: Tensor,
+    *,
+    step: int | None,
+    n_steps: int | None,
+    score: str,
+    auc: str,
+    ties: str,
+    seed: int,
+    batch_size: int | None,
+    progress: bool,
+) -> Curve:
+    """The curve from one image `[C, H, W]` to another."""
+    _check_choice("auc", auc, AREAS)
+    _check_score(score, model)
+    rank = _rank(relevance, image, ties, seed)
+    counts = _counts(rank, step, n_steps)
+    size = choose_batch_size(image, batch_size)
+    scores = []
+    with inference(model), tqdm(total=len(counts), desc="steps", disable=not progress) as bar:
+        if target is None:
+            target = class_probabilities(model, image[None].clone()).argmax().item()
+        if isinstance(model, nn.Module):
+            start, finish = laid_out(torch.stack([start, finish]))  # once, not in every batch
+        for some in counts.to(image.device).split(size):
+            images = _replaced(start, finish, rank, some)
+            scores.append(_scores(model, images, target, score).float().cpu())
+            bar.update(len(some))
+    fraction, curve = counts.double() / rank.numel(), torch.cat(scores)
+    return Curve(fraction.float(), curve, _area(curve, fraction, auc), tied(relevance))
+
+
+def _rank(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
+    """Each pixel's place `[H, W]` in the order of descending relevance, from 0."""
+    _check_relevance(relevance, image)
+    _check_choice("ties", ties, TIES)
+    values = relevance.detach().flatten().to(image.device)
+    pixels = torch.arange(len(values))
+    if ties == "last-first":
+        pixels = pixels.flip(0)
+    elif ties == "random":
+        pixels = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
+    pixels = pixels.to(image.device)
+    # A stable sort leaves equal values in the order in which it finds them.
+    order = pixels[values[pixels].argsort(descending=True, stable=True)]
+    return order.argsort().view(relevance.shape)
+
+
+def _counts(rank: Tensor, step: int | None, n_steps: int | None) -> Tensor:
+    """How many pixels are replaced `[S + 1]`, before the first step and after each."""
+    if step is not None and n_steps is not None:
+        raise ValueError(f"give step or n_steps, got both, {step} and {n_steps}; leave one out")
+    if n_steps is not None:
+        check_count("n_steps", n_steps)
+        step = -(-rank.numel() // n_steps)
+    elif step is None:
+        step = rank.shape[1]
+    check_count("step", step)
+    return torch.arange(0, rank.numel() + step, step).clamp(max=rank.numel())
+
+
+def _replaced(start: Tensor, finish: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
+    """`start` with the first so many pixels from `finish`, an image `[n, C, H, W]` a count."""
+    gone = rank < counts[:, None, None]  # [n, H, W]
+    return torch.where(gone[:, None], finish, start)
+
+
+def _scores(model: BlackBox, images: Tensor, target: int, score: str) -> Tensor:
+    """The score `[n]` of each image."""
+    if score == "probability":
+        return target_probability(model, images, target)
+    logits = logits_of(model, images)
+    check_target(target, logits.shape[1])
+    return logits[:, target]
+
+
+def _area(score: Tensor, fraction: Tensor, auc: str) -> float:
+    """The area under the curve by trapezoids, each of width 1 / S or of its own."""
+    score = score.double()
+    if auc == "fraction":
+        return torch.trapezoid(score, fraction).item()
+    return ((score[1:] + score[:-1]) / 2).mean().item()
+
+
+def tied(relevance: Tensor) -> float:
+    """The share of the pixels of a map whose value some other pixel has too."""
+    _, times = relevance.detach().unique(return_counts=True)
+    return times[times > 1].sum().item() / relevance.numel()
+
+
+def _baseline(baseline: float | Tensor | str, image: Tensor) -> Tensor:
+    """The baseline as an image `[C, H, W]`."""
+    if isinstance(baseline, str):
+        _check_choice("baseline", baseline, ("blur", "mean"))
+        baseline = blurred(image) if baseline == "blur" else image.mean(dim=(1, 2), keepdim=True)
+    if not isinstance(baseline, Real | Tensor):
+        raise TypeError(
+            "baseline must be a number, a tensor, 'blur' or 'mean', got "
+            f"{type(baseline).__name__}; 0.0 is the mean colour of the training pictures"
+        )
+    nothing = torch.as_tensor(baseline).detach().to(image)
+    if not torch.isfinite(nothing).all():
+        raise ValueError(
+            "baseline must be finite, got NaN or infinity; torch.isfinite(baseline) shows where"
+        )
+    try:
+        return nothing.broadcast_to(image.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"baseline must be a number, a colour [{len(image)}, 1, 1] or an image "
+            f"{list(image.shape)}, got {list(nothing.shape)}; color[:, None, None] makes a colour "
+            "fit"
+        ) from None
+
+
+def _check_relevance(relevance: Tensor, image: Tensor) -> None:
+    if not isinstance(relevance, Tensor):
+        raise TypeError(
+            f"relevance must be a torch.Tensor of shape [H, W], got {type(relevance).__name__}; "
+            "torch.from_numpy(array) makes one"
+        )
+    if relevance.shape != image.shape[1:]:
+        raise ValueError(
+            f"relevance must have the image's height and width, {list(image.shape[1:])}, got "
+            f"{list(relevance.shape)}; sum over the channels, or enlarge a small map with "
+            "labkit.explain.masks.upsample"
+        )
+    if not torch.isfinite(relevance).all():
+        raise ValueError(
+            "relevance must be finite, got NaN or infinity; look at relevance.isfinite() to find "
+            "where"
+        )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _check_score(score: str, model: BlackBox) -> None:
+    _check_choice("score", score, SCORES)
+    if score == "logit" and not isinstance(model, nn.Module):
+        raise ValueError(
+            "score must be 'probability' for a function, which has no logits to ask for, got "
+            "'logit'; pass the network itself"
+        )

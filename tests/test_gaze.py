@@ -1,0 +1,313 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch.testing import assert_close
+
+from labkit.metrics import (
+    auc_judd,
+    between_subjects,
+    cc,
+    density_map,
+    inside,
+    kl,
+    note,
+    nss,
+    resized,
+    shuffled_auc,
+    sim,
+    wooding_sigma,
+)
+
+
+def random_pair(seed, size=(12, 17)):
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=size)), torch.from_numpy(rng.random(size))
+
+
+SMALL = torch.tensor([[0.0, 1.0], [2.0, 5.0]])
+GAZE = torch.tensor([[0.0, 2.0], [2.0, 4.0]])
+
+
+# density maps
+
+
+def test_wooding_sigma_by_hand():
+    # 1200 pixels on 325 mm, seen from 900 mm: R D tan(2 degrees)
+    assert wooding_sigma(1200) == pytest.approx(1200 / 325 * 900 * math.tan(math.radians(2)))
+    assert wooding_sigma(224) == pytest.approx(21.66, abs=0.005)
+
+
+def test_one_fixation_leaves_one_gaussian():
+    density = density_map(torch.tensor([[2.5, 1.5]]), (4, 6), sigma=1.0)
+    for row, column in ((1, 2), (1, 3), (0, 2), (3, 5)):
+        expected = math.exp(-((column - 2) ** 2 + (row - 1) ** 2) / 2)
+        assert density[row, column].item() == pytest.approx(expected, rel=1e-6)
+    assert density.dtype == torch.float32
+
+
+def test_fixations_add_up():
+    one, two = torch.tensor([[1.0, 1.0]]), torch.tensor([[9.0, 5.0]])
+    size, sigma = (6, 10), 1.5
+
+    def raw(fixation):
+        y, x = np.mgrid[:6, :10] + 0.5
+        return np.exp(-((x - fixation[0]) ** 2 + (y - fixation[1]) ** 2) / (2 * sigma**2))
+
+    expected = raw((1, 1)) + 2 * raw((9, 5))
+    density = density_map(torch.cat([one, two, two]), size, sigma=sigma)
+    assert_close(density, torch.from_numpy(expected / expected.max()).float())
+    weighted = density_map(torch.cat([one, two]), size, sigma=sigma, durations=[1.0, 2.0])
+    assert_close(weighted, density)
+
+
+def test_inside_leaves_out_the_others():
+    points = torch.tensor([[0.0, 0.0], [9.99, 5.0], [10.0, 5.0], [-0.1, 2.0], [math.nan, 1.0]])
+    assert inside(points, (6, 10)).tolist() == points[:2].tolist()
+
+
+# metrics by hand and against others
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cc_is_pearsons(seed):
+    S, Q = random_pair(seed)
+    assert cc(S, Q) == pytest.approx(np.corrcoef(S.flatten(), Q.flatten())[0, 1], abs=1e-12)
+    assert cc(S, Q) == pytest.approx(scipy.stats.pearsonr(S.flatten(), Q.flatten())[0], abs=1e-12)
+
+
+def test_cc_does_not_see_scale_and_offset():
+    S, Q = random_pair(0)
+    assert cc(3 * S - 7, Q) == pytest.approx(cc(S, Q), abs=1e-12)
+    assert cc(-S, Q) == pytest.approx(-cc(S, Q), abs=1e-12)
+    assert cc(S, S) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_sim_by_hand():
+    # SMALL / 8 = (0, 1, 2, 5) / 8 and GAZE / 8 = (0, 2, 2, 4) / 8 share 0 + 1 + 2 + 4 eighths
+    assert sim(SMALL, GAZE) == pytest.approx(7 / 8)
+    assert sim(SMALL, GAZE, definition="pysaliency") == pytest.approx(7 / 8)
+    # on a floor of 1: (1, 2, 3, 6) / 12 against eighths: 0 + 2/12 + 1/4 + 1/2
+    assert sim(SMALL + 1, GAZE, definition="pysaliency") == pytest.approx(
+        0 + 2 / 12 + 1 / 4 + 1 / 2
+    )
+    assert sim(SMALL + 1, GAZE) == pytest.approx(7 / 8)
+
+
+@pytest.mark.parametrize("definition", ["mit", "pysaliency"])
+@pytest.mark.parametrize("seed", range(3))
+def test_sim_against_the_published_formulas(definition, seed):
+    S, Q = (m.numpy() for m in random_pair(seed))
+    if definition == "mit":
+        P, R = ((m - m.min()) / (m.max() - m.min()) for m in (S, Q))
+    else:
+        P, R = (m - min(m.min(), 0) for m in (S, Q))
+    expected = np.minimum(P / P.sum(), R / R.sum()).sum()
+    found = sim(torch.from_numpy(S), torch.from_numpy(Q), definition=definition)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_sim_is_symmetric_bounded_and_one_for_itself():
+    S, Q = random_pair(0)
+    for definition in ("mit", "pysaliency"):
+        assert 0 < sim(S, Q, definition=definition) < 1
+        assert sim(S, Q, definition=definition) == pytest.approx(sim(Q, S, definition=definition))
+        assert sim(2 * S, Q, definition=definition) == pytest.approx(
+            sim(S, Q, definition=definition)
+        )
+        assert sim(S, S, definition=definition) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kl_against_the_benchmarks_formula(seed):
+    Q, P = (m.numpy() for m in (random_pair(seed)[1], random_pair(seed + 10)[1]))
+    P, Q, eps = P / P.sum(), Q / Q.sum(), 2.2204e-16
+    expected = (Q * np.log(eps + Q / (P + eps))).sum()
+    assert kl(torch.from_numpy(P), torch.from_numpy(Q)) == pytest.approx(expected, abs=1e-12)
+    assert kl(torch.from_numpy(Q), torch.from_numpy(Q)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_kl_by_hand():
+    # P = (1, 3) / 4, Q = (1, 1) / 2
+    P, Q = torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    P = torch.cat([P, torch.zeros(1, 2)])
+    expected = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    assert kl(P, Q) == pytest.approx(expected)
+
+
+def test_nss_by_hand():
+    # mean 2, population deviation sqrt((4 + 1 + 0 + 9) / 4); fixated: 5 and 1
+    fixations = torch.tensor([[1.5, 1.5], [1.0, 0.2]])
+    assert nss(SMALL, fixations) == pytest.approx((3 - 2) / math.sqrt(14 / 4))
+
+
+def test_x_is_the_column():
+    S = torch.zeros(3, 5)
+    S[0, 4] = 1.0
+    assert nss(S, torch.tensor([[4.5, 0.5]])) > 3
+    assert auc_judd(S, torch.tensor([[4.5, 0.5]])) == pytest.approx(1.0)
+
+
+def test_auc_judd_by_hand():
+    # values 1..6, fixated 6 and 3: at 6 one of two found, none of four falsely;
+    # at 3 both found, two falsely (5 and 4); then the end
+    S = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    fixations = torch.tensor([[2.5, 1.5], [2.5, 0.5]])
+    corners = [(0, 0), (0, 0.5), (2 / 4, 1), (1, 1)]
+    x, y = zip(*corners, strict=True)
+    assert auc_judd(S, fixations) == pytest.approx(np.trapezoid(y, x), abs=1e-9)
+
+
+def judd_by_loops(S, fixated, seed):
+    """The benchmark's loop, with its jitter drawn as ours is."""
+    jitter = torch.rand(S.shape, generator=torch.Generator().manual_seed(seed), dtype=S.dtype)
+    S = ((S - S.min()) / (S.max() - S.min()) + jitter * 1e-7).numpy()
+    thresholds = np.sort(S[fixated])[::-1]
+    tp, fp = [0.0], [0.0]
+    for i, threshold in enumerate(thresholds, start=1):
+        above = (threshold <= S).sum()
+        tp.append(i / len(thresholds))
+        fp.append((above - i) / (S.size - len(thresholds)))
+    return np.trapezoid([*tp, 1.0], [*fp, 1.0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_judd_against_the_benchmarks_loop(seed):
+    S = random_pair(seed)[0].round(decimals=1)  # with ties
+    rng = np.random.default_rng(seed)
+    fixations = rng.random((9, 2)) * [17, 12]
+    fixated = np.zeros((12, 17), bool)
+    fixated[fixations[:, 1].astype(int), fixations[:, 0].astype(int)] = True
+    expected = judd_by_loops(S, fixated, seed)
+    assert auc_judd(S, fixations, seed=seed) == pytest.approx(expected, abs=1e-12)
+
+
+def test_auc_judd_sees_order_only_and_survives_tiny_values():
+    S = random_pair(1)[0]
+    fixations = torch.tensor([[3.0, 4.0], [8.0, 2.0], [12.0, 9.0]])
+    assert auc_judd(1e-9 * S, fixations) == pytest.approx(auc_judd(S, fixations), abs=1e-6)
+    assert auc_judd(S**3, fixations) == pytest.approx(auc_judd(S, fixations), abs=1e-3)
+
+
+def test_a_random_map_gets_chance():
+    rng = np.random.default_rng(0)
+    S = torch.from_numpy(rng.random((60, 60)))
+    fixations = rng.random((400, 2)) * 60
+    assert auc_judd(S, fixations) == pytest.approx(0.5, abs=0.03)
+    assert nss(S, fixations) == pytest.approx(0.0, abs=0.12)
+    assert shuffled_auc(S, fixations[:200], fixations[200:]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_shuffled_auc_by_hand():
+    # seen 5 and 1, elsewhere 2 and 1: wins 5>2, 5>1, 1<2, tie with 1: 2.5 of 4
+    seen, elsewhere = torch.tensor([[1.5, 1.5], [1.5, 0.5]]), torch.tensor([[0.5, 1.5], [1.2, 0.2]])
+    assert shuffled_auc(SMALL, seen, elsewhere) == pytest.approx(2.5 / 4)
+
+
+def test_shuffled_auc_gives_nothing_for_the_centre():
+    rng = np.random.default_rng(0)
+    fixations = np.clip(rng.normal(30, 8, (600, 2)), 0, 59)
+    centre = density_map(torch.tensor([[30.0, 30.0]]), (60, 60), sigma=10.0)
+    assert auc_judd(centre, fixations[:300]) > 0.8
+    assert shuffled_auc(centre, fixations[:300], fixations[300:]) == pytest.approx(0.5, abs=0.05)
+
+
+# maps out of the ordinary
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -2.0])
+def test_a_constant_map_has_a_defined_answer(value):
+    S, Q = torch.full((3, 4), value), torch.arange(12.0).view(3, 4)
+    fixations = torch.tensor([[1.0, 1.0]])
+    uniform = torch.ones(3, 4)
+    assert cc(S, Q) == 0.0
+    assert nss(S, fixations) == 0.0
+    assert auc_judd(S, fixations) == 0.5
+    assert shuffled_auc(S, fixations, fixations) == 0.5
+    assert sim(S, Q) == pytest.approx(np.minimum(1 / 12, np.arange(12) / 66).sum())
+    assert sim(S, Q, definition="pysaliency") == pytest.approx(sim(uniform, Q))
+    assert kl(S, Q) == pytest.approx(kl(uniform, Q))
+    assert note(S) == f"constant map of {value:g}"
+
+
+def test_negative_values_are_lifted_and_noted():
+    S, Q = random_pair(0)
+    assert kl(S, Q) == pytest.approx(kl(S - S.min(), Q))
+    assert note(S) == f"{(S < 0).double().mean().item():.0%} of the map is negative"
+    assert note(S - S.min()) == ""
+
+
+BROKEN = torch.tensor([[0.0, math.nan], [math.inf, 1.0]])
+ONE = torch.tensor([[0.5, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: cc(BROKEN, GAZE), "relevance must be finite, got 2 of 4 values NaN"),
+        (lambda: nss(BROKEN, ONE), "relevance must be finite"),
+        (lambda: note(BROKEN), "relevance must be finite"),
+        (lambda: kl(SMALL, BROKEN), "density must be finite"),
+        (lambda: sim(SMALL, torch.zeros(2, 3)), "one shape, got [2, 2] and [2, 3]"),
+        (lambda: cc(SMALL, torch.ones(2, 2)), "density must not be constant, got 1 everywhere"),
+        (lambda: cc(SMALL[None], GAZE), "shape [H, W], got [1, 2, 2]"),
+        (lambda: cc(SMALL.numpy(), GAZE), "tensor of shape [H, W], got ndarray"),
+        (lambda: sim(SMALL, GAZE, definition="matlab"), "got 'matlab'"),
+        (lambda: auc_judd(SMALL, torch.tensor([[2.0, 0.0]])), "index 0: x = 2, y = 0"),
+        (lambda: nss(SMALL, torch.zeros(0, 2)), "at least one (x, y), got [0, 2]"),
+        (lambda: shuffled_auc(SMALL, ONE, torch.tensor([[0.0, 9.0]])), "others must lie"),
+        (
+            lambda: auc_judd(SMALL, [[0.5, 0.5], [1.5, 0.5], [0.5, 1.5], [1.5, 1.5]]),
+            "leave some pixels out",
+        ),
+        (lambda: between_subjects([ONE], (4, 4), cc), "at least two subjects, got 1"),
+        (lambda: density_map(torch.zeros(0, 2), (4, 4)), "at least one (x, y)"),
+        (lambda: density_map(ONE, (4, 4), sigma=0), "sigma must be at least 0.1 pixel, got 0"),
+        (lambda: density_map(ONE, (4, 4), durations=[1.0, 2.0]), "durations must have shape [1]"),
+        (lambda: density_map(ONE, (4, 4), durations=[0.0]), "not all 0"),
+        (lambda: wooding_sigma(0), "must be above 0"),
+    ],
+)
+def test_bad_input_is_said(call, said):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert said in str(error.value)
+
+
+# the upper bound, and sizes
+
+
+def test_subjects_who_agree_predict_each_other():
+    rng = np.random.default_rng(0)
+
+    def subject(centre):
+        return torch.from_numpy(np.column_stack([rng.normal(centre, 2, (8, 2)), np.ones(8)]))
+
+    alike = [subject((20, 20)) for _ in range(6)]
+    apart = [subject(rng.uniform(6, 34, 2)) for _ in range(6)]
+    size = (40, 40)
+    one, other = (between_subjects(paths, size, cc, sigma=3.0) for paths in (alike, apart))
+    assert one > 0.9 > other
+    assert one == between_subjects(alike, size, cc, sigma=3.0)
+    assert one != between_subjects(alike, size, cc, sigma=3.0, seed=1)
+
+
+def test_resized_keeps_the_range():
+    S = torch.zeros(8, 8)
+    S[4, 4] = 1.0
+    larger = resized(S, (32, 24))
+    assert larger.shape == (32, 24)
+    assert (larger.min(), larger.max()) >= (0, 0)
+    assert larger.max() <= 1
+    assert divmod(int(larger.argmax()), 24)[0] // 4 == 4
+
+
+def test_gaze_needs_neither_torchvision_nor_matplotlib():
+    code = "import sys, labkit.metrics\n"
+    code += "print([m for m in ('torchvision', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
