@@ -1,4 +1,4 @@
-"""The command line: `python -m labkit doctor`."""
+"""The command line: `python -m labkit doctor`, `python -m labkit evaluate`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
     "scikit-image",
+    "pandas",
     "matplotlib",
     "ipywidgets",
     "lime",
@@ -107,14 +108,28 @@ def _print_pictures(problems: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the exit code is 1 where the doctor found that a lab can not run."""
+    """Run a command; the exit code is 1 where it found that something can not be done."""
     parser = argparse.ArgumentParser(
         prog="python -m labkit", description="Commands of the lab course."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="print what is at hand, what is missing and how to get it")
-    parser.parse_args(arguments)
-    return 0 if doctor() else 1
+    evaluate = commands.add_parser(
+        "evaluate", help="judge methods on pictures with gaze, as tables"
+    )
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] != ["evaluate"]:
+        parser.parse_args(given)
+        return 0 if doctor() else 1
+    from labkit import evaluate_command  # the doctor must run without what this needs
+
+    evaluate_command.add_arguments(evaluate)
+    try:
+        evaluate_command.main(parser.parse_args(given))
+    except (ValueError, OSError) as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -51,6 +52,7 @@ class Figure:
             raise ValueError("alt must say what one should see in the figure, got an empty text")
         self.alt = alt
         self.caption = caption
+        self._canvas = canvas
         buffer = io.BytesIO()
         canvas.savefig(
             buffer, format="webp", dpi=DPI * 1.5, pil_kwargs={"quality": 82, "method": 6}
@@ -70,6 +72,15 @@ class Figure:
 
     def _repr_html_(self) -> str:
         return self.html
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to a file, PNG or what else its ending asks for; alt text goes along.
+
+        The caption is not part of it.
+        """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        described = {"Description": self.alt} if Path(path).suffix.lower() == ".png" else None
+        self._canvas.savefig(path, dpi=DPI * 1.5, metadata=described)
 
     def __repr__(self) -> str:
         return f"Figure: {self.alt}"
@@ -215,6 +226,142 @@ def _draw_map(axis: Axes, relevance: Tensor, root_colours: bool) -> None:
     bar = axis.figure.colorbar(drawn, ax=axis, shrink=0.8, ticks=ticks)
     bar.ax.set_yticklabels([f"{tick:.1g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7)
+
+
+@in_house_style
+def judged(
+    picture: np.ndarray,
+    relevance: Tensor,
+    curves: Mapping[str, Tensor],
+    *,
+    title: str,
+    alt: str,
+    caption: str = "",
+    density: Tensor | None = None,
+) -> Figure:
+    """One map and how it was judged: picture, gaze, map, overlay, and its curves.
+
+    Args:
+        picture: `[H, W, 3]`.
+        relevance: `[H, W]`.
+        curves: scores `[S + 1]` by name, from no pixel replaced to all.
+        title: of the map.
+        alt: what one should see.
+        caption: text below.
+        density: `[H, W]`, where people looked; its panel is left out where that is not known.
+    """
+    columns = 4 if density is None else 5
+    canvas, axes = new_canvas(2.2 * columns, 2.3, 1, columns)
+    for axis in axes[0, :-1]:
+        axis.axis("off")
+    _draw_panel(axes[0, 0], "picture", picture)
+    if density is not None:
+        _draw_map(axes[0, 1], density, root_colours=False)
+        axes[0, 1].set_title("density map")
+    _draw_map(axes[0, -3], relevance, root_colours=False)
+    axes[0, -3].set_title(title)
+    _draw_panel(axes[0, -2], "overlay", overlaid(picture, relevance))
+    styles = zip(CLASS_COLOURS, ("-", "--"), strict=True)
+    for (name, score), (colour, dash) in zip(curves.items(), styles, strict=False):
+        axes[0, -1].plot(np.linspace(0, 1, len(score)), score, dash, color=colour, label=name)
+    axes[0, -1].set(xlabel="share of pixels", ylabel="probability", ylim=(0, 1), xlim=(0, 1))
+    axes[0, -1].legend(fontsize=7)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def film(
+    pictures: Mapping[str, np.ndarray],
+    scores: Mapping[str, Tensor],
+    fraction: float,
+    *,
+    alt: str,
+    caption: str = "",
+) -> Figure:
+    """What became of a picture at one place of its curves, and the curves with a dot there.
+
+    Args:
+        pictures: `[H, W, 3]` by name, such as what deletion and what insertion left.
+        scores: a curve `[S + 1]` for each of the same names, from no pixel replaced to all.
+        fraction: the share of the pixels replaced, 0 to 1.
+        alt: what one should see.
+        caption: text below.
+    """
+    canvas = Canvas(figsize=(2.6 * len(pictures) + 3.6, 2.7), layout="constrained")
+    axes = canvas.subplots(1, len(pictures) + 1, width_ratios=[1] * len(pictures) + [1.3])
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
+        _draw_panel(axis, name, picture)
+        axis.axis("off")
+    styles = zip(CLASS_COLOURS, ("-", "--"), strict=True)
+    for (name, score), (colour, dash) in zip(scores.items(), styles, strict=False):
+        places = np.linspace(0, 1, len(score))
+        axes[-1].plot(places, score, dash, color=colour, label=name)
+        axes[-1].plot(fraction, np.interp(fraction, places, score), "o", color=colour)
+    axes[-1].axvline(fraction, color="grey", linewidth=0.8)
+    axes[-1].set(xlabel="share of the pixels replaced", ylabel="probability", ylim=(0, 1.02))
+    axes[-1].legend(fontsize=8)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def gaze(
+    pictures: Sequence[np.ndarray],
+    fixations: Sequence[Tensor],
+    densities: Sequence[Tensor],
+    *,
+    titles: Sequence[str],
+    alt: str,
+    caption: str = "",
+    scanpaths: Sequence[Tensor] | None = None,
+) -> Figure:
+    """Where people looked: fixations on each picture above, the density map over it below.
+
+    Args:
+        pictures: `[H, W, 3]`.
+        fixations: for each picture `[N, 2]`, x and y in its pixels.
+        densities: for each picture `[H, W]`.
+        titles: one a picture.
+        alt: what one should see.
+        caption: text below.
+        scanpaths: for each picture one subject's `[n, 2 or 3]` in order, drawn as a line.
+    """
+    n = len(pictures)
+    canvas, axes = new_canvas(min(2.2 * n, 10.4), 2 * min(2.2, 10.4 / n) + 0.3, 2, n)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i in range(n):
+        _draw_panel(axes[0, i], titles[i], pictures[i])
+        axes[0, i].scatter(
+            *fixations[i].T, s=7, color="#F0E442", edgecolors="black", linewidths=0.4
+        )
+        if scanpaths is not None:
+            axes[0, i].plot(*scanpaths[i][:, :2].T, "-o", color="white", markersize=3, linewidth=1)
+        axes[1, i].imshow(overlaid(pictures[i], densities[i], strength=0.8))
+    return Figure(canvas, alt, caption)
+
+
+def _draw_panel(axis: Axes, title: str, picture: np.ndarray) -> None:
+    axis.imshow(picture)
+    axis.set_title(title)
+
+
+def overlaid(picture: np.ndarray, relevance: Tensor, strength: float = 0.6) -> np.ndarray:
+    """The map in colours over the grey picture, more opaque where relevance is larger.
+
+    Args:
+        picture: uint8 `[H, W, 3]`.
+        relevance: `[H, W]`; what is negative is not shown.
+        strength: opacity of the largest values, 0 to 1.
+
+    Returns:
+        float `[H, W, 3]`, 0 to 1.
+    """
+    values = relevance.detach().cpu().double().clamp(min=0).numpy()
+    limit = np.quantile(values, 0.998) or values.max() or 1.0
+    shown = np.clip(values / limit, 0, 1)
+    grey = np.repeat(picture.mean(axis=-1, keepdims=True) / 255, 3, axis=-1)
+    opacity = strength * shown[..., None] ** 0.5
+    return (1 - opacity) * grey + opacity * mpl.colormaps["inferno"](shown)[..., :3]
 
 
 @in_house_style

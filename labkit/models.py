@@ -14,6 +14,7 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models.vgg import make_layers
 
 from labkit import images
@@ -23,6 +24,8 @@ from labkit.explain.contract import untouched
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 EMBEDDED = ("minivgg", "minivgg-world")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
+ARCHITECTURES = ("minivgg", *PRETRAINED)  # what those two, and the files of others, are built as
+PROJECT = Path(__file__).parents[1]
 
 # VGG-16's plan of convolutions and poolings ("M") with an eighth of its channels or so.
 MINIVGG_PLAN = (16, 16, "M", 32, 32, "M", 48, 48, 48, "M", 64, 64, 64, "M", 64, 64, 64, "M")
@@ -60,6 +63,7 @@ class Classifier(nn.Module):
         classes: Sequence[str],
         description: str,
         preprocessing: Preprocessing | None = None,
+        architecture: str | None = None,
     ) -> None:
         """Wrap a network.
 
@@ -69,6 +73,7 @@ class Classifier(nn.Module):
             classes: K names.
             description: the sentence that notebooks print: which network, trained on what.
             preprocessing: how its pictures were prepared in training; ImageNet's by default.
+            architecture: the one of `ARCHITECTURES` that it is; None for a network of your own.
         """
         super().__init__()
         self.network = network
@@ -76,6 +81,7 @@ class Classifier(nn.Module):
         self.classes = tuple(classes)
         self.description = description
         self.preprocessing = preprocessing or Preprocessing()
+        self.architecture = architecture
 
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         try:
@@ -111,6 +117,25 @@ class Classifier(nn.Module):
         grey = np.repeat(np.asarray(mask, dtype=np.uint8)[..., None] * 255, 3, axis=-1)
         array = images.center_crop(images.resize_shorter_side(grey, how.resize), how.crop)
         return torch.from_numpy(array[..., 0] > 127).to(self.device)
+
+    def prepare_map(self, values: Tensor) -> Tensor:
+        """Bring a map `[H, W]` of a picture, such as gaze, to the geometry of its image."""
+        how = self.preprocessing
+        h, w, top, left = images.geometry(values.shape, how.resize, how.crop)
+        scaled = F.interpolate(
+            values[None, None].float(), (h, w), mode="bilinear", antialias=True, align_corners=False
+        )[0, 0]
+        return scaled[top : top + how.crop, left : left + how.crop].to(self.device)
+
+    def prepare_points(self, points: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bring x and y `[N, 2]` in a picture of (H, W) pixels to the geometry of its image.
+
+        What was cropped away comes out below 0 or beyond the last pixel.
+        """
+        how = self.preprocessing
+        h, w, top, left = images.geometry(size, how.resize, how.crop)
+        scale = torch.tensor([w / size[1], h / size[0]], dtype=torch.float64)
+        return torch.as_tensor(points).double() * scale - torch.tensor([left, top])
 
     def picture(self, image: Tensor) -> np.ndarray:
         """Turn an image `[3, H, W]` back into a picture, uint8 `[H, W, 3]`."""
@@ -155,14 +180,18 @@ class _MiniVGG(nn.Module):
 
 
 def load_model(
-    name: str, *, weights: str | Path | None = None, device: str | torch.device | None = None
+    name: str | Path,
+    *,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
 ) -> Classifier:
-    """Load a network by name.
+    """Load a network by name, or one of your own from its file.
 
     Args:
         name: "minivgg" (tells healthy leaves from black rot) and "minivgg-world" (never saw a
             leaf) ship with labkit; "vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1" and
-            "mobilenet_v2" come from torchvision with ImageNet weights.
+            "mobilenet_v2" come from torchvision with ImageNet weights; "my_network.pt", a path
+            seen from here or from the project's root, is what data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
             the path of a state dict for this network.
         device: where to put it; the CPU by default.
@@ -171,19 +200,24 @@ def load_model(
         The network in eval mode; its `description` says what it is.
 
     Raises:
-        ValueError: there is no network or no weights of that name, or a file is damaged.
-        FileNotFoundError: the weights are not on this machine and could not be downloaded.
+        ValueError: there is no network or no weights of that name, or a file is damaged or holds
+            something else.
+        FileNotFoundError: there is no such file, or the weights are not on this machine and could
+            not be downloaded.
     """
     if name in EMBEDDED:
         model = _load_embedded(name, weights)
     elif name in PRETRAINED:
         model = _load_torchvision(name, weights)
+    elif Path(str(name)).suffix == ".pt" or Path(str(name)).is_file():
+        model = _load_finetuned(_finetuned_file(name), weights)
     else:
         known = [*EMBEDDED, *PRETRAINED]
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"name must be one of {', '.join(known)}, got {name!r}; {hint}".rstrip("; ")
+            f"name must be one of {', '.join(known)} or the path of a network that you fine-tuned, "
+            f"such as 'my_network.pt', got {name!r}; {hint}".rstrip("; ")
         )
     # The layout in which convolutions run fastest; the numbers are the same.
     return model.to(device or "cpu", memory_format=torch.channels_last).eval()
@@ -206,16 +240,16 @@ def _load_embedded(name: str, weights: str | Path | None) -> Classifier:
         classes=card["classes"],
         description=f"{name}: {origin}",
         preprocessing=Preprocessing(resize=224),
+        architecture="minivgg",
     )
 
 
 def _load_torchvision(name: str, weights: str | Path | None) -> Classifier:
     available = torchvision.models.get_model_weights(name)
-    build = torchvision.models.get_model_builder(name)
     choice = "IMAGENET1K_V1" if weights is None else str(weights)
-    network = build(weights=None, init_weights=False) if name in ("vgg16", "vgg19") else build()
     meta = available["IMAGENET1K_V1"].meta
     classes = list(meta["categories"])
+    network = _to_be_filled(name, len(classes))
     if choice in available.__members__:
         network.load_state_dict(_fetch(available[choice]))
         accuracy = meta_accuracy(available[choice])
@@ -223,7 +257,7 @@ def _load_torchvision(name: str, weights: str | Path | None) -> Classifier:
             f"torchvision's {choice} weights, trained on the 1000 classes of ImageNet{accuracy}"
         )
     elif choice == "random":
-        network = build()
+        network = torchvision.models.get_model(name)
         origin = "weights drawn at random: it has learned nothing"
     elif Path(choice).is_file():
         network.load_state_dict(_read_state_dict(Path(choice)))
@@ -243,6 +277,69 @@ def _load_torchvision(name: str, weights: str | Path | None) -> Classifier:
         classes=classes,
         description=f"{name}: {origin}",
         preprocessing=Preprocessing(resize=resize, crop=crop),
+        architecture=name,
+    )
+
+
+def _to_be_filled(architecture: str, n_classes: int) -> nn.Module:
+    """A network whose weights are to be replaced."""
+    if architecture == "minivgg":
+        return minivgg(n_classes)
+    # VGG's own way to draw weights takes long.
+    drawn = {"init_weights": False} if architecture in ("vgg16", "vgg19") else {}
+    return torchvision.models.get_model(architecture, num_classes=n_classes, **drawn)
+
+
+def _finetuned_file(name: str | Path) -> Path:
+    """The file as given, or seen from the project's root; notebooks run one floor below it."""
+    tried = [Path(name).expanduser()]
+    if not tried[0].is_absolute():
+        tried.append(PROJECT / name)
+    for path in tried:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"name must be the path of a network that you fine-tuned, got {str(name)!r}, which is no "
+        f"file here (looked for {' and '.join(str(path.absolute()) for path in tried)}); check the "
+        f"path, or make it: `python -m data_scripts.finetune FOLDER --model resnet18 --out {name}`"
+    )
+
+
+def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
+    if weights is not None:
+        raise ValueError(
+            f"weights must be None for a network from a file, got {str(weights)!r}; {path} holds "
+            "its own"
+        )
+    content = _read(path, "network", "copy it again or fine-tune the network again")
+    if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(
+            f"{path} holds weights alone, a state dict; name the network that they belong to: "
+            f"load_model('resnet18', weights={str(path)!r})"
+        )
+    try:
+        return _finetuned(content, path.stem)
+    except Exception as error:  # many kinds, by what is missing or does not fit
+        reason = str(error).partition("\n")[0]  # torch goes on to list every layer
+        raise ValueError(
+            f"{path} is no network that data_scripts/finetune.py wrote to the end "
+            f"({type(error).__name__}: {reason}); fine-tune the network again"
+        ) from error
+
+
+def _finetuned(content: dict, name: str) -> Classifier:
+    architecture, classes = content["network"], content["classes"]
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"there is no network {architecture!r}")
+    network = _to_be_filled(architecture, len(classes))
+    network.load_state_dict(content["state_dict"])
+    return Classifier(
+        network,
+        name=name,
+        classes=classes,
+        description=f"{name}: {content['description']}",
+        preprocessing=Preprocessing(**content["preprocessing"]),
+        architecture=architecture,
     )
 
 
@@ -273,20 +370,38 @@ def _fetch(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read weights without running code from the file; half precision on disk becomes float32."""
+    """Read weights; half precision on disk becomes float32."""
     if not path.is_file():
         raise FileNotFoundError(f"weights must be the path of a file, got {path}; check the path")
+    way_out = "delete it and fetch it again"
+    state = _read(path, "state dict", way_out)
+    if isinstance(state, dict) and {"network", "state_dict"} <= state.keys():
+        raise ValueError(
+            f"{path} is a whole network, not its weights alone; load it with "
+            f"load_model({str(path)!r})"
+        )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
         return {
             key: value.float() if value.is_floating_point() else value
             for key, value in state.items()
         }
-    except Exception as error:  # many kinds: damaged files, or whole ones that hold something else
-        raise ValueError(
-            f"{path} is no readable state dict ({type(error).__name__}); it may be damaged or only "
-            "partly downloaded: delete it and fetch it again"
-        ) from error
+    except AttributeError as error:  # the file holds something else
+        raise _unreadable(path, "state dict", error, way_out) from error
+
+
+def _read(path: Path, what: str, way_out: str) -> object:
+    """What torch.save wrote, without running code from the file."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # many kinds, by where the file is damaged
+        raise _unreadable(path, what, error, way_out) from error
+
+
+def _unreadable(path: Path, what: str, error: Exception, way_out: str) -> ValueError:
+    return ValueError(
+        f"{path} is no readable {what} ({type(error).__name__}); it may be damaged or cut off: "
+        f"{way_out}"
+    )
 
 
 def last_conv(model: nn.Module) -> str:

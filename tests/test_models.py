@@ -220,9 +220,135 @@ def test_a_missing_file_is_named(tmp_path):
         load_model("resnet18", weights="nonsense")
 
 
+@pytest.fixture
+def written(model):
+    """What data_scripts/finetune.py writes to a file."""
+    return {
+        "network": "minivgg",
+        "classes": ["round", "square", "other"],
+        "preprocessing": {"resize": 40, "crop": 32, "mean": (0.5, 0.4, 0.3), "std": (0.2,) * 3},
+        "description": "minivgg, taught shapes",
+        "state_dict": minivgg(3).state_dict(),
+        "history": [],
+    }
+
+
+def test_a_network_of_your_own_comes_from_its_file(written, tmp_path):
+    torch.save(written, tmp_path / "shapes.pt")
+    loaded = load_model(str(tmp_path / "shapes.pt"))
+    assert loaded.name == "shapes"
+    assert loaded.classes == ("round", "square", "other")
+    assert loaded.description == "shapes: minivgg, taught shapes"
+    assert loaded.architecture == "minivgg"
+    assert not loaded.training
+    assert_close(loaded.network.state_dict(), written["state_dict"], rtol=0, atol=0)
+    image = loaded.prepare(np.full((50, 60, 3), 255, dtype=np.uint8))
+    assert image.shape == (3, 32, 32)
+    assert_close(image[:, 0, 0], torch.tensor([2.5, 3.0, 3.5]))
+    assert last_conv(loaded) == "features.29"
+
+
+def test_its_file_is_looked_for_here_then_in_the_project(written, tmp_path, monkeypatch):
+    for folder, description in (("notebooks", "here"), ("project", "there")):
+        (tmp_path / folder).mkdir()
+        torch.save({**written, "description": description}, tmp_path / folder / "both.pt")
+    torch.save(written, tmp_path / "project" / "one.pt")
+    monkeypatch.setattr("labkit.models.PROJECT", tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert load_model("one.pt").name == "one"
+    assert load_model("both.pt").description == "both: here"
+
+
+def test_a_file_without_suffix_is_loaded_but_hides_no_network(written, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "minivgg"):
+        torch.save(written, name)
+    assert load_model("mine").classes == ("round", "square", "other")
+    assert load_model("minivgg").classes == ("healthy", "black rot")
+
+
+def test_each_network_says_what_it_is_built_as():
+    assert load_model("minivgg-world").architecture == "minivgg"
+    assert load_model("minivgg", weights="random").architecture == "minivgg"
+    assert load_model("mobilenet_v2", weights="random").architecture == "mobilenet_v2"
+
+
+def test_a_missing_network_of_your_own_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_model("mine.pt")
+    said = str(caught.value)
+    assert "got 'mine.pt', which is no file here" in said
+    assert str(tmp_path / "mine.pt") in said
+    assert "python -m data_scripts.finetune FOLDER --model resnet18 --out mine.pt" in said
+
+
+def test_weights_alone_are_told_from_a_network(tmp_path):
+    path = tmp_path / "mine.pt"
+    torch.save(minivgg(2).state_dict(), path)
+    with pytest.raises(
+        ValueError, match=r"weights alone.*load_model\('resnet18', weights=.*mine.pt"
+    ):
+        load_model(path)
+    assert load_model("minivgg", weights=path).name == "minivgg"
+
+
+def test_a_network_is_told_from_weights_alone(written, tmp_path):
+    torch.save(written, tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match=r"is a whole network.*load_model\('.*mine\.pt'\)"):
+        load_model("minivgg", weights=tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match=r"weights must be None for a network from a file, got 'r"):
+        load_model(tmp_path / "mine.pt", weights="random")
+
+
+def test_a_damaged_network_of_your_own_is_named(written, tmp_path):
+    path = tmp_path / "mine.pt"
+    torch.save(written, path)
+    whole = path.read_bytes()
+    for content in (whole[:1000], b"", b"no network"):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"mine\.pt is no readable network .*fine-tune the net"
+        ):
+            load_model(path)
+    torch.save(Trap(), path)
+    with pytest.raises(ValueError, match="no readable network"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"network": "alexnet"}, r"\(ValueError: there is no network 'alexnet'\)"),
+        (
+            {"classes": ["one", "two"]},
+            r"\(RuntimeError: Error\(s\) in loading state_dict for \w+:\)",
+        ),
+        ({"preprocessing": {"size": 3}}, r"\(TypeError: .*unexpected keyword argument 'size'\)"),
+        ({"state_dict": None}, r"\(TypeError: .*\)"),
+    ],
+)
+def test_a_file_that_does_not_fit_together_is_named(written, tmp_path, change, said):
+    torch.save({**written, **change}, tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match=f"mine.pt is no network that .* wrote to the end {said}"):
+        load_model(tmp_path / "mine.pt")
+
+
+def test_a_file_that_holds_something_else_is_named(written, tmp_path):
+    del written["network"]
+    for i, content in enumerate(([torch.ones(2)], written)):
+        torch.save(content, tmp_path / f"{i}.pt")
+        with pytest.raises(
+            ValueError, match=rf"{i}\.pt is no network that .*fine-tune the network"
+        ):
+            load_model(tmp_path / f"{i}.pt")
+
+
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(ValueError, match=r"got 'vgg-16'; did you mean 'vgg16'\?"):
         load_model("vgg-16")
+    with pytest.raises(ValueError, match=r"such as 'my_network\.pt', got 'zebra'$"):
+        load_model("zebra")
 
 
 def test_without_network_the_error_says_where_to_put_the_file(monkeypatch, tmp_path):

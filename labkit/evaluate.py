@@ -1,0 +1,654 @@
+"""Methods x pictures x metrics: one tidy table, and what it says.
+
+    table = evaluate(model, cases, {"gradcam": partial(gradcam, layer="features.29"), ...})
+    summary(table)              # mean, standard deviation and interval by method
+    comparisons(table, "cc")    # which differences are real
+
+`evaluate` takes any network and any explainers and keeps the table in memory. `run` is for long
+evaluations and for the command line: it takes names, writes every result to its own file as soon as
+it is there, goes on where it was stopped, and hands the work to any executor.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from itertools import combinations, islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import permutation_test
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from labkit import explain
+from labkit.data import Heritage, read_density_map
+from labkit.files import write_atomically
+from labkit.images import open_image
+from labkit.metrics import (
+    Curve,
+    auc_judd,
+    baselines,
+    cc,
+    deletion,
+    energy_inside,
+    insertion,
+    inside,
+    kl,
+    mean_interval,
+    note,
+    nss,
+    pointing_game,
+    resized,
+    sim,
+    tied,
+)
+from labkit.models import Classifier, Picture, last_conv, load_model
+
+Method = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A picture, and what is known of where in it one should look.
+
+    Attributes:
+        name: differs from picture to picture.
+        picture: whatever `labkit.images.open_image` opens; a path is opened when its turn comes.
+        density: density map of fixations, a path or `[H, W]`; None where nobody looked.
+        fixations: `[N, 2]`, x and y in pixels of the picture.
+        mask: bool `[H, W]`, what an explanation should find.
+        target: the class to explain; the network's own answer by default.
+    """
+
+    name: str
+    picture: Picture
+    density: Path | np.ndarray | Tensor | None = None
+    fixations: Tensor | None = None
+    mask: np.ndarray | None = None
+    target: int | None = None
+
+
+def cases_of(pictures: Heritage) -> list[Case]:
+    """The pictures that somebody looked at, as cases to judge."""
+    return [
+        Case(
+            name=pictures.names[i],
+            picture=pictures.paths[i],
+            density=pictures.density_paths[i],
+            fixations=pictures.fixations[i],
+        )
+        for i in range(len(pictures))
+    ]
+
+
+def spread(cases: Sequence[Case], n: int | None) -> list[Case]:
+    """At most so many cases, evenly spread over all.
+
+    Raises:
+        ValueError: n is below 1.
+    """
+    if n is None or n >= len(cases):
+        return list(cases)
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    return [cases[i * len(cases) // n] for i in range(n)]
+
+
+class Judged(NamedTuple):
+    """What a metric may look at: everything has the geometry of the image."""
+
+    model: nn.Module
+    image: Tensor  # [C, H, W]
+    target: int
+    relevance: Tensor  # [H, W]
+    density: Tensor | None  # [H, W]
+    fixations: Tensor | None  # [N, 2]
+    mask: Tensor | None  # [H, W]
+
+
+class Metric(NamedTuple):
+    """How to compute a metric, and which truth it needs; the area under a curve counts."""
+
+    value: Callable[[Judged], float | Curve]
+    needs: str | None = None  # "density", "fixations", "mask"
+
+
+METRICS: Mapping[str, Metric] = {
+    "cc": Metric(lambda j: cc(j.relevance, j.density), "density"),
+    "sim": Metric(lambda j: sim(j.relevance, j.density), "density"),
+    "kl": Metric(lambda j: kl(j.relevance, j.density), "density"),
+    "nss": Metric(lambda j: nss(j.relevance, j.fixations), "fixations"),
+    "auc_judd": Metric(lambda j: auc_judd(j.relevance, j.fixations), "fixations"),
+    "pointing_game": Metric(lambda j: pointing_game(j.relevance, j.mask), "mask"),
+    "energy_inside": Metric(lambda j: energy_inside(j.relevance, j.mask), "mask"),
+    "deletion": Metric(lambda j: deletion(j.model, j.image, j.relevance, j.target)),
+    "insertion": Metric(lambda j: insertion(j.model, j.image, j.relevance, j.target)),
+}
+
+
+def _biased(model: nn.Module, image: Tensor, target: int, *, gamma: float = 0.25) -> Tensor:
+    return explain.sensitivity(explain.biased(model, gamma), image, target)
+
+
+def _centre(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.centre_gaussian(image.shape[1:])
+
+
+def _uniform(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.uniform(image.shape[1:])
+
+
+def _random(model: nn.Module, image: Tensor, target: int, *, seed: int = 0) -> Tensor:
+    return baselines.random_map(image.shape[1:], seed=seed)
+
+
+def _edges(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.edges(image)
+
+
+# By name, for the command line: what turns a network into an explainer of it.
+METHODS: Mapping[str, Callable[[nn.Module], Method]] = {
+    "sensitivity": lambda model: explain.sensitivity,
+    "saliency": lambda model: explain.saliency,
+    "gradient_times_input": lambda model: explain.gradient_times_input,
+    "smoothgrad": lambda model: partial(explain.smoothgrad, explain=explain.sensitivity),
+    "integrated_gradients": lambda model: explain.integrated_gradients,
+    "biased": lambda model: _biased,
+    "occlusion": lambda model: explain.occlusion,
+    "gradcam": lambda model: partial(explain.gradcam, layer=last_conv(model)),
+    "fem": lambda model: partial(explain.fem, layer=last_conv(model)),
+    "rise": lambda model: explain.rise,
+    "lime": lambda model: explain.lime,
+    "centre": lambda model: _centre,
+    "uniform": lambda model: _uniform,
+    "random": lambda model: _random,
+    "edges": lambda model: _edges,
+}
+BASELINES = ("centre", "uniform", "random", "edges")
+
+
+def evaluate(
+    model: Classifier,
+    cases: Sequence[Case],
+    methods: Mapping[str, Method],
+    *,
+    metrics: Sequence[str] = tuple(METRICS),
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Judge every method on every picture by every metric.
+
+    Args:
+        model: the network to explain.
+        cases: the pictures.
+        methods: explainers by name, their settings bound by `functools.partial`.
+        metrics: names in `METRICS`. Those whose truth a case does not have stay empty.
+        seed: given to every method that takes one and was not given another.
+        progress: show a bar.
+
+    Returns:
+        One row a picture and method: picture, method, target, class, probability, a column a
+        metric, ties (share of the pixels whose place in the order is a matter of ties),
+        forward_passes (images that went through the network for the map), seconds (for the map),
+        seed, settings, and a note on maps or truths that were out of the ordinary.
+
+    Raises:
+        ValueError: there is no case or method, two cases have one name, or a metric is unknown.
+    """
+    _check_cases(cases)
+    if not methods:
+        raise ValueError("methods must hold at least one explainer by name, got none")
+    check_names("metrics", metrics, METRICS)
+    rows = []
+    pairs = [(case, name) for case in cases for name in methods]
+    for case, name in tqdm(pairs, desc="maps", disable=not progress):
+        row, _, _ = judge(model, case, name, methods[name], metrics=metrics, seed=seed)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def judge(
+    model: Classifier,
+    case: Case,
+    name: str,
+    method: Method,
+    *,
+    metrics: Sequence[str] = tuple(METRICS),
+    seed: int = 0,
+) -> tuple[dict, Tensor, dict[str, Curve]]:
+    """One method on one picture.
+
+    Returns:
+        A row of the table of `evaluate`, the map `[H, W]`, and the curves behind the areas by name.
+    """
+    image, truth, notes = prepared(model, case)
+    with torch.no_grad():
+        probabilities = model(image[None]).softmax(dim=1)[0]
+    target = int(probabilities.argmax()) if case.target is None else case.target
+    settings = _with_seed(method, seed)
+    with counted_images(model) as count:
+        started = time.perf_counter()
+        relevance = method(model, image, target, **settings)
+        seconds = time.perf_counter() - started
+    values, curves = _values(Judged(model, image, target, relevance, **truth), metrics)
+    row = {
+        "picture": case.name,
+        "method": name,
+        "target": target,
+        "class": model.classes[target],
+        "probability": probabilities[target].item(),
+        **values,
+        "ties": tied(relevance),
+        "forward_passes": count(),
+        "seconds": seconds,
+        "seed": settings.get("seed", seed),
+        "settings": json.dumps(_settings_of(method), sort_keys=True),
+        "note": "; ".join(filter(None, [note(relevance), *notes])),
+    }
+    return row, relevance, curves
+
+
+def prepared(model: Classifier, case: Case) -> tuple[Tensor, dict[str, Tensor | None], list[str]]:
+    """The image, the truth in its geometry, and what had to be done to bring it there."""
+    picture = open_image(case.picture)
+    size, notes = picture.shape[:2], []
+    density, fixations, mask = case.density, case.fixations, case.mask
+    if density is not None:
+        density = read_density_map(density) if isinstance(density, str | Path) else density
+        density = torch.as_tensor(density).float()
+        if density.shape != size:
+            notes.append(f"density map resized from {_by(density.shape)} to {_by(size)}")
+            density = resized(density, size)
+        density = model.prepare_map(density)
+    if fixations is not None:
+        everything = model.prepare_points(fixations, size)
+        image_size = (model.preprocessing.crop, model.preprocessing.crop)
+        fixations = inside(everything, image_size)
+        if len(fixations) < len(everything):
+            notes.append(f"{len(everything) - len(fixations)} fixations outside of the image")
+        fixations = fixations if len(fixations) else None
+    mask = None if mask is None else model.prepare_mask(mask)
+    truth = {"density": density, "fixations": fixations, "mask": mask}
+    return model.prepare(picture), truth, notes
+
+
+def _by(size: Sequence[int]) -> str:
+    return f"{size[1]} x {size[0]}"
+
+
+def _values(judged: Judged, metrics: Sequence[str]) -> tuple[dict[str, float], dict[str, Curve]]:
+    """A value a metric, NaN where the truth that it needs is not known; and the curves."""
+    values, curves = {}, {}
+    for name in metrics:
+        metric = METRICS[name]
+        known = metric.needs is None or getattr(judged, metric.needs) is not None
+        value = metric.value(judged) if known else float("nan")
+        if isinstance(value, Curve):
+            curves[name], value = value, value.auc
+        values[name] = value
+    return values, curves
+
+
+def _with_seed(method: Method, seed: int) -> dict[str, int]:
+    """The keyword `seed` for a method that takes it and does not have it yet."""
+    takes_seed = "seed" in inspect.signature(method).parameters
+    return {"seed": seed} if takes_seed and "seed" not in _settings_of(method) else {}
+
+
+def _settings_of(method: Method) -> dict:
+    """What `functools.partial` has bound, as far as it can be written down."""
+    bound = method.keywords if isinstance(method, partial) else {}
+    return {key: value if _is_plain(value) else _name_of(value) for key, value in bound.items()}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _name_of(value: object) -> str:
+    return getattr(value, "__name__", type(value).__name__)
+
+
+@contextmanager
+def counted_images(model: nn.Module) -> Iterator[Callable[[], int]]:
+    """Count the images that go through a network, or through copies made of it meanwhile."""
+    seen = []
+    handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    try:
+        yield lambda: sum(seen)
+    finally:
+        handle.remove()
+
+
+# What the table says
+
+
+def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+    """Each method's mean over the pictures, by metric.
+
+    Args:
+        table: from `evaluate` or `run`.
+        metrics: columns of the table; all metrics in it by default.
+
+    Returns:
+        One row a method and metric, in the table's order: method, metric, n (pictures that have a
+        value), mean, deviation (of the sample), low and high (95 % bootstrap interval of the mean).
+    """
+    rows = []
+    for method, of_method in table.groupby("method", sort=False):
+        for metric in metrics or metrics_in(table):
+            values = of_method[metric].dropna().to_numpy(float)
+            if len(values) > 1:
+                mean, low, high = mean_interval(values)
+                row = (len(values), mean, values.std(ddof=1), low, high)
+            else:
+                row = (len(values), *[*values, np.nan][:1], np.nan, np.nan, np.nan)
+            rows.append((method, metric, *row))
+    columns = ["method", "metric", "n", "mean", "deviation", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def as_written(summarised: pd.DataFrame) -> pd.DataFrame:
+    """A `summary` as papers print it: a row a method, a column a metric, "mean ± deviation"."""
+    text = [
+        "" if row.n == 0 else f"{row.mean:.3f} ± {row.deviation:.3f}"
+        for row in summarised.itertuples()
+    ]
+    written = summarised.assign(text=text).pivot(index="method", columns="metric", values="text")
+    return written.loc[summarised["method"].unique(), summarised["metric"].unique()]
+
+
+def comparisons(table: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFrame:
+    """Which methods really differ: each pair, picture by picture.
+
+    The interval is `mean_interval`'s. p is that of a permutation test that swaps the two methods on
+    each picture at random, corrected for the number of pairs after Holm, "A Simple Sequentially
+    Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6(2), 1979.
+
+    Args:
+        table: from `evaluate` or `run`.
+        metric: one of its columns.
+        seed: of the bootstrap and of the permutations.
+
+    Returns:
+        One row a pair: a, b, n (pictures with both values), difference (mean of a - b), low, high,
+        p (after Holm), real (p below 0.05).
+
+    Raises:
+        ValueError: metric is no column of the table.
+    """
+    check_names("metric", [metric], metrics_in(table))
+    wide = table.pivot(index="picture", columns="method", values=metric)
+    wide = wide[[name for name in table["method"].unique() if wide[name].notna().any()]]
+    rows = []
+    for a, b in combinations(wide.columns, 2):
+        differences = (wide[a] - wide[b]).dropna().to_numpy(float)
+        if len(differences) > 1:
+            interval = mean_interval(differences, seed=seed)
+            rows.append((a, b, len(differences), *interval, _swapping(differences, seed)))
+    columns = ["a", "b", "n", "difference", "low", "high", "p"]
+    compared = pd.DataFrame(rows, columns=columns)
+    compared["p"] = _holm(compared["p"].to_numpy(float))
+    return compared.assign(real=compared["p"] < 0.05)
+
+
+def _swapping(differences: np.ndarray, seed: int) -> float:
+    """The p of the two-sided permutation test in which each difference may change its sign."""
+    if not differences.any():
+        return 1.0
+    return permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9999,
+        rng=np.random.default_rng(seed),
+    ).pvalue.item()
+
+
+def _holm(p: np.ndarray) -> np.ndarray:
+    order = np.argsort(p)
+    scaled = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    adjusted = np.empty_like(scaled)
+    adjusted[order] = scaled
+    return adjusted
+
+
+def metrics_in(table: pd.DataFrame) -> list[str]:
+    """Which of the table's columns are metrics."""
+    return [name for name in METRICS if name in table.columns]
+
+
+# Long evaluations: from names, kept result by result
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do with every picture, in words that another process can read.
+
+    Attributes:
+        model: a name or file for `labkit.models.load_model`.
+        methods: for each name in `METHODS`, the settings that differ from its defaults.
+        weights: for `load_model`.
+        metrics: names in `METRICS`.
+        seed: for the methods that take one.
+    """
+
+    model: str
+    methods: Mapping[str, Mapping[str, object]]
+    weights: str | None = None
+    metrics: tuple[str, ...] = tuple(METRICS)
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse names and settings that do not exist.
+
+        Raises:
+            ValueError: an unknown method, metric or setting; the nearest name is suggested.
+        """
+        check_names("methods", self.methods, METHODS)
+        check_names("metrics", self.metrics, METRICS)
+        model = loaded(self.model, self.weights)
+        for name, settings in self.methods.items():
+            parameters = inspect.signature(METHODS[name](model)).parameters
+            known = [k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY]
+            check_names(f"settings of {name}", settings, known)
+
+    def as_json(self) -> str:
+        """The plan as a text that is equal for equal plans."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+
+class BrokenPictures(ValueError):
+    """Some pictures or density maps could not be read; the message names each."""
+
+
+class Outcome(NamedTuple):
+    """What a worker gives back for one picture and method."""
+
+    row: dict | None
+    arrays: dict[str, np.ndarray]  # relevance [H, W], and the score of each curve [S + 1]
+    error: str = ""
+
+
+def run(
+    plan: Plan,
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    keep_going: bool = False,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Carry out a plan; what is finished is kept, so that the same call goes on after a stop.
+
+    Args:
+        plan: what to do.
+        cases: the pictures; those given as paths must be readable where the executor works.
+        out: a folder for `plan.json`, `results/PICTURE/METHOD.json` and `maps/PICTURE/METHOD.npz`,
+            written one by one, and for `table.csv`.
+        executor: where the work is done: processes, a dask cluster (`client.get_executor()`);
+            here by default.
+        workers: how many it has; a few tasks for each are under way at a time, so that memory does
+            not grow with the number of pictures.
+        keep_going: leave out what cannot be read; otherwise such pictures stop the evaluation.
+        progress: show a bar.
+
+    Returns:
+        The table of `evaluate`.
+
+    Raises:
+        BrokenPictures: files could not be read. All other results are kept.
+        ValueError: the plan is wrong, or out holds the results of another plan.
+    """
+    plan.check()
+    _check_cases(cases)
+    _claim(out, plan)
+    broken = {}
+    tasks = [
+        (case, method)
+        for case in cases
+        for method in plan.methods
+        if not _result_file(out, case.name, method).is_file()
+    ]
+    done = len(cases) * len(plan.methods) - len(tasks)
+    with tqdm(total=done + len(tasks), initial=done, desc="maps", disable=not progress) as bar:
+        for (case, method), outcome in _carried_out(plan, tasks, executor, 4 * workers):
+            if outcome.error:
+                broken[case.name] = outcome.error
+            else:
+                _keep(out, case.name, method, outcome)
+            bar.update()
+    if broken and not keep_going:
+        raise BrokenPictures(
+            f"{len(broken)} picture(s) could not be evaluated:\n"
+            + "\n".join(f"  {name}: {error}" for name, error in sorted(broken.items()))
+            + "\nreplace or remove them, or leave them out with keep_going=True (--keep-going); "
+            "the results of all others are kept"
+        )
+    table = _read_table(plan, [case for case in cases if case.name not in broken], out)
+    write_atomically(out / "table.csv", table.to_csv(index=False).encode("utf-8"))
+    return table
+
+
+def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
+    """What `run` kept of a picture and method: "relevance" `[H, W]` and curves' scores by name."""
+    with np.load(out / "maps" / picture / f"{method}.npz") as arrays:
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _carried_out(
+    plan: Plan, tasks: Sequence[tuple[Case, str]], executor: Executor | None, window: int
+) -> Iterator[tuple[tuple[Case, str], Outcome]]:
+    """Each task with its outcome, as they come; never more than `window` under way."""
+    if executor is None:
+        yield from ((task, _work(plan, *task)) for task in tasks)
+        return
+    waiting, under_way = iter(tasks), {}
+    try:
+        while True:
+            for task in islice(waiting, window - len(under_way)):
+                under_way[executor.submit(_work, plan, *task)] = task
+            if not under_way:
+                return
+            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield under_way.pop(future), future.result()
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+def _work(plan: Plan, case: Case, method: str) -> Outcome:
+    """One picture and method, in whatever process this is."""
+    model = loaded(plan.model, plan.weights)
+    explainer = partial(METHODS[method](model), **plan.methods[method])
+    try:
+        row, relevance, curves = judge(
+            model, case, method, explainer, metrics=plan.metrics, seed=plan.seed
+        )
+    except (OSError, ValueError) as error:
+        return Outcome(None, {}, f"{type(error).__name__}: {error}")
+    arrays = {name: curve.score.numpy() for name, curve in curves.items()}
+    return Outcome(row, {"relevance": relevance.cpu().numpy(), **arrays})
+
+
+@lru_cache(maxsize=1)
+def loaded(name: str, weights: str | None) -> Classifier:
+    """The network of that name, loaded once a process."""
+    return load_model(name, weights=weights)
+
+
+def _claim(out: Path, plan: Plan) -> None:
+    """Make the folder this plan's own, or see that it is."""
+    path = out / "plan.json"
+    if not path.is_file():
+        write_atomically(path, plan.as_json().encode("utf-8"))
+    elif path.read_text(encoding="utf-8") != plan.as_json():
+        before, now = json.loads(path.read_text(encoding="utf-8")), asdict(plan)
+        differ = [key for key in now if before.get(key) != json.loads(plan.as_json())[key]]
+        raise ValueError(
+            f"out holds results of another evaluation ({out}; different: {', '.join(differ)}); "
+            "choose another folder, or delete this one"
+        )
+
+
+def _result_file(out: Path, picture: str, method: str) -> Path:
+    return out / "results" / picture / f"{method}.json"
+
+
+def _keep(out: Path, picture: str, method: str, outcome: Outcome) -> None:
+    """The map first: a result that is there means that both are."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **outcome.arrays)
+    write_atomically(out / "maps" / picture / f"{method}.npz", buffer.getvalue())
+    text = json.dumps(outcome.row, indent=1) + "\n"
+    write_atomically(_result_file(out, picture, method), text.encode("utf-8"))
+
+
+def _read_table(plan: Plan, cases: Sequence[Case], out: Path) -> pd.DataFrame:
+    files = [_result_file(out, case.name, method) for case in cases for method in plan.methods]
+    return pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
+
+
+def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that are not known, and suggest the nearest.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{argument} must be among {', '.join(known)}, got {name!r}{hint}")
+
+
+def _check_cases(cases: Sequence[Case]) -> None:
+    names = [case.name for case in cases]
+    if not names:
+        raise ValueError("cases must hold at least one picture, got none")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"cases must have names that differ, got {twice[0]!r} more than once")
+    strange = [name for name in names if not name or Path(name).name != name]
+    if strange:
+        raise ValueError(
+            f"a case's name must be usable as a file name, got {strange[0]!r}; "
+            "leave out folders and slashes"
+        )

@@ -1,0 +1,227 @@
+"""The command `python -m labkit evaluate`: methods on a folder of pictures with gaze, as tables.
+
+python -m labkit evaluate --images Images --density-maps "Density Maps" \
+        --method gradcam fem rise lime --model resnet18 --display grid --out results
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from labkit.data import load_heritage
+from labkit.evaluate import (
+    METHODS,
+    METRICS,
+    Case,
+    Plan,
+    as_written,
+    cases_of,
+    comparisons,
+    load_maps,
+    loaded,
+    metrics_in,
+    prepared,
+    run,
+    spread,
+    summary,
+)
+from labkit.figures import Figure, heatmap_rows, judged
+from labkit.files import write_atomically
+
+DISPLAYS = ("grid", "singles", "none")
+PICTURES_A_GRID = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--images", help="folder of pictures; the shipped ones by default")
+    parser.add_argument("--density-maps", help="folder of their density maps")
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        default=["gradcam", "fem", "rise", "lime"],
+        metavar="NAME",
+        help=f"of {', '.join(METHODS)}",
+    )
+    parser.add_argument("--metric", nargs="+", metavar="NAME", help=f"of {', '.join(METRICS)}")
+    parser.add_argument("--model", default="minivgg-heritage", help="a name, or a file")
+    parser.add_argument("--weights", help="a file of weights for that network")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="rise.n_masks=500"
+    )
+    parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--display", choices=DISPLAYS, default="grid", help="figures to draw")
+    parser.add_argument("--out", required=True, type=Path, help="folder; run again to go on")
+    parser.add_argument("--keep-going", action="store_true", help="leave out broken files")
+    workers = parser.add_mutually_exclusive_group()
+    workers.add_argument("--jobs", type=int, default=1, help="processes")
+    workers.add_argument("--scheduler", help="address of a dask scheduler; extra 'cluster'")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Evaluate, and write tables and figures.
+
+    Raises:
+        ValueError, FileNotFoundError: what was asked for cannot be done.
+    """
+    plan = Plan(
+        model=arguments.model,
+        methods=with_settings(arguments.method, arguments.set),
+        weights=arguments.weights,
+        metrics=tuple(arguments.metric or METRICS),
+        seed=arguments.seed,
+    )
+    plan.check()
+    pictures = load_heritage(arguments.images or "generated", density_maps=arguments.density_maps)
+    for line in pictures.missing:
+        print(f"without its twin: {line}")
+    cases = spread(cases_of(pictures), arguments.limit)
+    print(pictures.description)
+    print(loaded(plan.model, plan.weights).description)
+    with workers_of(arguments) as (executor, n):
+        table = run(
+            plan,
+            cases,
+            arguments.out,
+            executor=executor,
+            workers=n,
+            keep_going=arguments.keep_going,
+            progress=True,
+        )
+    write_tables(table, arguments.out)
+    draw(plan, [c for c in cases if c.name in set(table["picture"])], arguments)
+    print(as_written(summary(table)).to_string())
+    print(f"tables and figures: {arguments.out}")
+
+
+def with_settings(methods: Sequence[str], settings: Sequence[str]) -> dict[str, dict]:
+    """The methods with their settings, from texts such as "rise.n_masks=500".
+
+    Raises:
+        ValueError: a text has another form, or names a method that is not asked for.
+    """
+    asked: dict[str, dict] = {name: {} for name in methods}
+    for text in settings:
+        place, equals, value = text.partition("=")
+        method, dot, setting = place.partition(".")
+        if not (equals and dot and setting) or method not in asked:
+            raise ValueError(
+                f"--set must be METHOD.SETTING=VALUE with a method of --method, got {text!r}; "
+                "for example: --method rise --set rise.n_masks=500"
+            )
+        asked[method][setting] = _literal(value)
+    return asked
+
+
+def _literal(text: str) -> object:
+    """A number, True, False or None as Python writes it; any other text is itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@contextmanager
+def workers_of(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]:
+    """Where the work is done, and how many work there."""
+    if arguments.scheduler:
+        with _client(arguments.scheduler) as client:
+            yield client.get_executor(pure=False), len(client.scheduler_info()["workers"])
+    elif arguments.jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+        with ProcessPoolExecutor(
+            arguments.jobs,
+            mp_context=get_context("spawn"),
+            initializer=torch.set_num_threads,
+            initargs=(threads,),
+        ) as executor:
+            yield executor, arguments.jobs
+    else:
+        yield None, 1
+
+
+def _client(address: str):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--scheduler needs dask, which is not installed; python -m pip install distributed"
+        ) from None
+    try:
+        return Client(address, timeout=20)
+    except OSError as error:
+        raise ValueError(
+            f"--scheduler must be the address of a running dask scheduler, got {address!r} "
+            f"({error}); `dask scheduler` prints its address when it starts"
+        ) from error
+
+
+def write_tables(table: pd.DataFrame, out: Path) -> None:
+    """Write means and paired comparisons beside the table."""
+    metrics = [name for name in metrics_in(table) if table[name].notna().any()]
+    compared = [comparisons(table, name).assign(metric=name) for name in metrics]
+    files = {"summary.csv": summary(table, metrics)}
+    if compared:
+        files["comparisons.csv"] = pd.concat(compared)
+    for name, content in files.items():
+        write_atomically(out / name, content.to_csv(index=False).encode("utf-8"))
+
+
+def draw(plan: Plan, cases: Sequence[Case], arguments: argparse.Namespace) -> None:
+    """Draw what --display asks for, a few pictures at a time, into OUT/figures."""
+    if arguments.display == "grid":
+        for start in range(0, len(cases), PICTURES_A_GRID):
+            page = cases[start : start + PICTURES_A_GRID]
+            path = arguments.out / "figures" / f"grid_{start // PICTURES_A_GRID + 1:03d}.png"
+            _grid(plan, page, arguments.out).save(path)
+    elif arguments.display == "singles":
+        for case in cases:
+            for method in plan.methods:
+                path = arguments.out / "figures" / f"{case.name}_{method}.png"
+                _single(plan, case, method, arguments.out).save(path)
+
+
+def _grid(plan: Plan, cases: Sequence[Case], out: Path) -> Figure:
+    model = loaded(plan.model, plan.weights)
+    pictures, rows = [], []
+    for case in cases:
+        image, truth, _ = prepared(model, case)
+        gaze = {} if truth["density"] is None else {"density map": truth["density"]}
+        maps = {name: load_maps(out, case.name, name)["relevance"] for name in plan.methods}
+        pictures.append(model.picture(image))
+        rows.append(gaze | maps)
+    return heatmap_rows(
+        pictures,
+        rows,
+        titles=[case.name[:24] for case in cases],
+        alt=f"For {len(cases)} pictures in rows: the picture, where people looked where that is "
+        f"known, and the maps of {', '.join(plan.methods)}.",
+        width=2.2 * (len(rows[0]) + 1),
+    )
+
+
+def _single(plan: Plan, case: Case, method: str, out: Path) -> Figure:
+    model = loaded(plan.model, plan.weights)
+    image, truth, _ = prepared(model, case)
+    arrays = load_maps(out, case.name, method)
+    relevance = arrays.pop("relevance")
+    return judged(
+        model.picture(image),
+        relevance,
+        arrays,
+        title=method,
+        density=truth["density"],
+        alt=f"{case.name}: the picture, its {method} map beside and over it, and how the "
+        "probability moves while pixels are deleted or inserted in the map's order.",
+    )
