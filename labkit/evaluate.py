@@ -341,15 +341,16 @@ def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.Dat
 
     Args:
         table: from `evaluate` or `run`.
-        metrics: columns of the table; all metrics in it by default.
+        metrics: columns of the table; by default all metrics that have a value in it.
 
     Returns:
         One row a method and metric, in the table's order: method, metric, n (pictures that have a
         value), mean, deviation (of the sample), low and high (95 % bootstrap interval of the mean).
     """
+    metrics = metrics or [name for name in metrics_in(table) if table[name].notna().any()]
     rows = []
     for method, of_method in table.groupby("method", sort=False):
-        for metric in metrics or metrics_in(table):
+        for metric in metrics:
             values = of_method[metric].dropna().to_numpy(float)
             if len(values) > 1:
                 mean, low, high = mean_interval(values)

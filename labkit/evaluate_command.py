@@ -29,7 +29,6 @@ from labkit.evaluate import (
     comparisons,
     load_maps,
     loaded,
-    metrics_in,
     prepared,
     run,
     spread,
@@ -159,7 +158,7 @@ def _client(address: str):
             "--scheduler needs dask, which is not installed; python -m pip install distributed"
         ) from None
     try:
-        return Client(address, timeout=20)
+        return Client(address, timeout=10)
     except OSError as error:
         raise ValueError(
             f"--scheduler must be the address of a running dask scheduler, got {address!r} "
@@ -169,9 +168,9 @@ def _client(address: str):
 
 def write_tables(table: pd.DataFrame, out: Path) -> None:
     """Write means and paired comparisons beside the table."""
-    metrics = [name for name in metrics_in(table) if table[name].notna().any()]
-    compared = [comparisons(table, name).assign(metric=name) for name in metrics]
-    files = {"summary.csv": summary(table, metrics)}
+    means = summary(table)
+    compared = [comparisons(table, name).assign(metric=name) for name in means["metric"].unique()]
+    files = {"summary.csv": means}
     if compared:
         files["comparisons.csv"] = pd.concat(compared)
     for name, content in files.items():
@@ -204,11 +203,15 @@ def _grid(plan: Plan, cases: Sequence[Case], out: Path) -> Figure:
     return heatmap_rows(
         pictures,
         rows,
-        titles=[case.name[:24] for case in cases],
+        titles=[_shortened(case.name) for case in cases],
         alt=f"For {len(cases)} pictures in rows: the picture, where people looked where that is "
         f"known, and the maps of {', '.join(plan.methods)}.",
         width=2.2 * (len(rows[0]) + 1),
     )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 26 else f"{name[:10]} ... {name[-10:]}"
 
 
 def _single(plan: Plan, case: Case, method: str, out: Path) -> Figure:

@@ -264,8 +264,11 @@ def judged(
     styles = zip(CLASS_COLOURS, ("-", "--"), strict=True)
     for (name, score), (colour, dash) in zip(curves.items(), styles, strict=False):
         axes[0, -1].plot(np.linspace(0, 1, len(score)), score, dash, color=colour, label=name)
-    axes[0, -1].set(xlabel="share of pixels", ylabel="probability", ylim=(0, 1), xlim=(0, 1))
-    axes[0, -1].legend(fontsize=7)
+    if curves:
+        axes[0, -1].set(xlabel="share of pixels", ylabel="probability", ylim=(0, 1), xlim=(0, 1))
+        axes[0, -1].legend(fontsize=7)
+    else:
+        axes[0, -1].axis("off")
     return Figure(canvas, alt, caption)
 
 
@@ -306,19 +309,19 @@ def film(
 @in_house_style
 def gaze(
     pictures: Sequence[np.ndarray],
-    fixations: Sequence[Tensor],
+    fixations: Sequence[Tensor | None],
     densities: Sequence[Tensor],
     *,
     titles: Sequence[str],
     alt: str,
     caption: str = "",
-    scanpaths: Sequence[Tensor] | None = None,
+    scanpaths: Sequence[Tensor | None] | None = None,
 ) -> Figure:
     """Where people looked: fixations on each picture above, the density map over it below.
 
     Args:
         pictures: `[H, W, 3]`.
-        fixations: for each picture `[N, 2]`, x and y in its pixels.
+        fixations: for each picture `[N, 2]`, x and y in its pixels; None where they are unknown.
         densities: for each picture `[H, W]`.
         titles: one a picture.
         alt: what one should see.
@@ -334,7 +337,7 @@ def gaze(
         axes[0, i].scatter(
             *fixations[i].T, s=7, color="#F0E442", edgecolors="black", linewidths=0.4
         )
-        if scanpaths is not None:
+        if scanpaths is not None and scanpaths[i] is not None:
             axes[0, i].plot(*scanpaths[i][:, :2].T, "-o", color="white", markersize=3, linewidth=1)
         axes[1, i].imshow(overlaid(pictures[i], densities[i], strength=0.8))
     return Figure(canvas, alt, caption)

@@ -1,0 +1,100 @@
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from labkit.__main__ import main
+from labkit.evaluate_command import with_settings
+
+
+@pytest.fixture
+def folders(tmp_path):
+    images, gaze = tmp_path / "images", tmp_path / "gaze"
+    for folder in (images, gaze):
+        folder.mkdir()
+    for seed in range(3):
+        noise = torch.rand(40, 50, 3, generator=torch.Generator().manual_seed(seed)) * 255
+        Image.fromarray(noise.byte().numpy()).save(images / f"picture{seed}.png")
+        Image.fromarray(noise[..., 0].byte().numpy()).save(gaze / f"picture{seed}.png")
+    return images, gaze, tmp_path / "out"
+
+
+def arguments(folders, *others, methods=("gradcam", "uniform"), metrics=("cc", "sim")):
+    images, gaze, out = folders
+    return [
+        "evaluate",
+        *("--images", str(images), "--density-maps", str(gaze), "--out", str(out)),
+        *("--model", "minivgg", "--method", *methods, "--metric", *metrics),
+        *others,
+    ]
+
+
+def test_tables_and_a_grid_are_written(folders, capsys):
+    assert main(arguments(folders)) == 0
+    out = folders[2]
+    table = pd.read_csv(out / "table.csv")
+    assert len(table) == 6
+    assert set(table["method"]) == {"gradcam", "uniform"}
+    assert table.loc[table["method"] == "uniform", "cc"].tolist() == [0.0] * 3
+    assert pd.read_csv(out / "summary.csv")["n"].tolist() == [3] * 4
+    assert set(pd.read_csv(out / "comparisons.csv")["metric"]) == {"cc", "sim"}
+    with Image.open(out / "figures" / "grid_001.png") as grid:
+        assert "gradcam, uniform" in grid.text["Description"]
+    said = capsys.readouterr().out
+    assert "3 pictures from images, 3 with a density map" in said
+    assert "±" in said
+
+
+def test_singles_have_a_figure_for_each_picture_and_method(folders):
+    shown = ["--display", "singles", "--limit", "2"]
+    assert main(arguments(folders, *shown, methods=["gradcam"], metrics=["deletion"])) == 0
+    names = sorted(path.name for path in (folders[2] / "figures").iterdir())
+    assert names == ["picture0_gradcam.png", "picture1_gradcam.png"]
+
+
+def test_what_lacks_its_twin_is_said(folders, capsys):
+    (folders[1] / "picture1.png").unlink()
+    assert main(arguments(folders, "--display", "none")) == 0
+    assert "without its twin: picture1.png has no density map" in capsys.readouterr().out
+
+
+def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
+    (folders[0] / "picture2.png").write_bytes(b"nothing")
+    assert main(arguments(folders, "--display", "none")) == 1
+    assert "picture2: " in capsys.readouterr().err
+    assert main(arguments(folders, "--display", "none", "--keep-going")) == 0
+    assert len(pd.read_csv(folders[2] / "table.csv")) == 4
+
+
+def test_settings_reach_the_method(folders):
+    settings = ["--display", "none", "--set", "rise.n_masks=8", "--limit", "1"]
+    assert main(arguments(folders, *settings, methods=["rise"])) == 0
+    assert pd.read_csv(folders[2] / "table.csv")["forward_passes"].tolist() == [8]
+
+
+def test_settings_are_read_as_python_writes_them():
+    given = with_settings(["rise", "fem"], ["rise.p=0.1", "rise.normalise=official"])
+    assert given == {"rise": {"p": 0.1, "normalise": "official"}, "fem": {}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (["--set", "rise.p=0.5"], "with a method of --method, got 'rise.p=0.5'"),
+        (["--set", "gradcam"], "METHOD.SETTING=VALUE"),
+        (["--set", "gradcam.k=2"], "settings of gradcam must be among"),
+        (["--limit", "0"], "must be at least 1, got 0"),
+        (["--model", "minivg"], "did you mean 'minivgg'?"),
+        (["--images", "nowhere"], "got 'nowhere', which is no folder"),
+        (["--method", "grad-cam"], "did you mean 'gradcam'?"),
+        (["--metric", "cx"], "metrics must be among"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "address of a running dask scheduler"),
+    ],
+)
+def test_bad_input_is_one_line(folders, capsys, changed, said):
+    if "--scheduler" in changed:
+        pytest.importorskip("distributed")
+    assert main(arguments(folders, *changed)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("labkit: ")
+    assert said in error
