@@ -24,7 +24,7 @@ from benchmarks.gradients import passes
 from benchmarks.timing import machine, measure, table
 from labkit.explain import gradcam
 from labkit.explain.hooks import find_layer
-from labkit.metrics.faithfulness import deletion, insertion
+from labkit.metrics import deletion, insertion
 from labkit.models import last_conv, load_model
 
 S = 48

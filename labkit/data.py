@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,14 @@ HERITAGE_FOLDERS = {
     "images": "images",
     "fixations": "fixations",
     "scanpaths": "scanpaths",
-    "densitymaps": "density maps",
-    "partmasks": "part masks",
+    "densitymaps": "density map",
+    "partmasks": "part mask",
+}
+GAZE_ENDINGS = {
+    "density map": PICTURE_ENDINGS,
+    "part mask": PICTURE_ENDINGS,
+    "fixations": (".txt",),
+    "scanpaths": (".txt",),
 }
 HERITAGE_NAME = re.compile(r"_(GazeFix|GFDM|ScanPath|Parts)(?=_N_)|(?<=_N_\d)_P_.*$")
 PROJECT = Path(__file__).parents[1]
@@ -284,7 +290,7 @@ class Heritage:
         part_paths: of the part masks, None where there is none.
         fixations: `[n, 2]`, x and y in pixels of the picture, of all subjects; or None.
         scanpaths: for each subject `[n, 3]`, x, y and duration in seconds; empty if unknown.
-        missing: what lacks its twin, a line each.
+        missing: what lacks its twin or is left out, a line each.
         description: the sentence that notebooks print.
     """
 
@@ -301,6 +307,13 @@ class Heritage:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def subset(self, indices: Sequence[int] | Tensor) -> Heritage:
+        """The buildings at some places, in that order."""
+        chosen = [int(i) for i in indices]
+        lists = ("names", "paths", "density_paths", "part_paths", "fixations", "scanpaths")
+        of_each = {name: [getattr(self, name)[i] for i in chosen] for name in lists}
+        return replace(self, labels=self.labels[chosen], **of_each)
 
     @property
     def pictures(self) -> Sequence[np.ndarray]:
@@ -332,7 +345,7 @@ def load_heritage(
 
     Returns:
         The pictures in the order of their names. What lacks its twin is listed in `missing`;
-        a density map without its picture is left out.
+        what has no picture is left out.
 
     Raises:
         FileNotFoundError: a folder is missing.
@@ -351,7 +364,7 @@ def load_heritage(
     }
     folders.setdefault("images", folder)
     if density_maps is not None:
-        folders["density maps"] = _folder(density_maps, "a folder of density maps")
+        folders["density map"] = _folder(density_maps, "a folder of density maps")
     return _heritage(folders, str(source))
 
 
@@ -362,15 +375,11 @@ def _heritage(folders: dict[str, Path], source: str) -> Heritage:
             f"source must hold pictures ({', '.join(PICTURE_ENDINGS)}), got {folders['images']} "
             "without any; pass the folder that holds Images, or the pictures' own"
         )
-    densities, parts = (
-        _by_picture(folders.get(kind), PICTURE_ENDINGS) for kind in ("density maps", "part masks")
-    )
-    fixations, scanpaths = (
-        _by_picture(folders.get(kind), (".txt",)) for kind in ("fixations", "scanpaths")
-    )
+    found = {kind: _by_picture(folders.get(kind), ends) for kind, ends in GAZE_ENDINGS.items()}
+    densities, parts, fixations, scanpaths = found.values()
+    expected = {kind: files for kind, files in found.items() if kind in folders}
     names = sorted(images)
     styles = [name.split("_")[0] for name in names]
-    n_gaze = sum(name in densities for name in names)
     return Heritage(
         names=names,
         paths=[images[name][0] for name in names],
@@ -381,13 +390,19 @@ def _heritage(folders: dict[str, Path], source: str) -> Heritage:
             read_gaze(fixations[name][0], 2) if name in fixations else None for name in names
         ],
         scanpaths=[[read_gaze(path, 3) for path in scanpaths.get(name, [])] for name in names],
-        missing=_without_twin(folders, images, densities, fixations),
-        description=f"generated buildings in three styles, {len(names)} pictures, drawn by "
-        "data_scripts/make_heritage.py and shipped with labkit; their gaze is simulated, nobody "
-        "looked"
-        if source == "generated"
-        else f"{len(names)} pictures from {folders['images'].name}, {n_gaze} with a density map",
+        missing=_without_twin(images, expected) + _one_too_many(images, expected),
+        description=_description(source, len(names), len(images.keys() & densities)),
     )
+
+
+def _description(source: str, n: int, n_with_gaze: int) -> str:
+    if source == "generated":
+        return (
+            f"generated buildings in three styles, {n} pictures, drawn by "
+            "data_scripts/make_heritage.py and shipped with labkit; their gaze is simulated, "
+            "nobody looked"
+        )
+    return f"{n} pictures from {Path(source).resolve().name}, {n_with_gaze} with a density map"
 
 
 def _by_picture(folder: Path | None, endings: tuple[str, ...]) -> dict[str, list[Path]]:
@@ -400,17 +415,27 @@ def _by_picture(folder: Path | None, endings: tuple[str, ...]) -> dict[str, list
 
 
 def _without_twin(
-    folders: dict[str, Path],
-    images: dict[str, list[Path]],
-    densities: dict[str, list[Path]],
-    fixations: dict[str, list[Path]],
+    images: dict[str, list[Path]], kinds: dict[str, dict[str, list[Path]]]
 ) -> list[str]:
     lines = []
-    for kind, files in (("density map", densities), ("fixations", fixations)):
-        if kind in folders or f"{kind}s" in folders:
-            lines += [f"{images[n][0].name} has no {kind}" for n in sorted(images.keys() - files)]
-            lines += [f"{files[n][0].name} has no picture" for n in sorted(files.keys() - images)]
+    for kind, files in kinds.items():
+        lines += [f"{images[n][0].name} has no {kind}" for n in sorted(images.keys() - files)]
+        orphans = [path for n in sorted(files.keys() - images) for path in files[n]]
+        lines += [f"{path.name} has no picture" for path in orphans]
     return lines
+
+
+def _one_too_many(
+    images: dict[str, list[Path]], kinds: dict[str, dict[str, list[Path]]]
+) -> list[str]:
+    """Files that are not used, because another one goes by the same name; subjects are many."""
+    used_once = [images, *(files for kind, files in kinds.items() if kind != "scanpaths")]
+    return [
+        f"{path.name} is left out for {first.name}"
+        for files in used_once
+        for first, *others in files.values()
+        for path in others
+    ]
 
 
 def read_density_map(path: str | Path) -> Tensor:
@@ -432,7 +457,7 @@ def read_gaze(path: Path, columns: int) -> Tensor:
         ValueError: a line has other columns or no numbers; the message names file and line.
     """
     rows = []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         words = re.split(r"[\s,;]+", line.strip())
         if words == [""]:

@@ -334,9 +334,9 @@ def gaze(
         axis.axis("off")
     for i in range(n):
         _draw_panel(axes[0, i], titles[i], pictures[i])
-        axes[0, i].scatter(
-            *fixations[i].T, s=7, color="#F0E442", edgecolors="black", linewidths=0.4
-        )
+        if fixations[i] is not None:
+            dots = {"s": 7, "color": "#F0E442", "edgecolors": "black", "linewidths": 0.4}
+            axes[0, i].scatter(*fixations[i].T, **dots)
         if scanpaths is not None and scanpaths[i] is not None:
             axes[0, i].plot(*scanpaths[i][:, :2].T, "-o", color="white", markersize=3, linewidth=1)
         axes[1, i].imshow(overlaid(pictures[i], densities[i], strength=0.8))

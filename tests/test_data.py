@@ -244,7 +244,61 @@ def test_what_lacks_its_twin_is_listed(mexculture):
         "Prehispanic_Temple_Yucatan_GFDM_N_1.png has no picture",
         "Colonial_Church_Puebla_N_2.png has no fixations",
         "Modern_Bank_CDMX_N_1.png has no fixations",
+        "Colonial_Church_Puebla_N_2.png has no scanpaths",
+        "Modern_Bank_CDMX_N_1.png has no scanpaths",
     ]
+
+
+def test_gaze_without_picture_and_what_is_there_twice_are_listed(tmp_path):
+    for name in ("street.jpg", "street.png"):
+        write_grey(tmp_path / "images" / name, 10)
+    write_grey(tmp_path / "Part_Masks" / "Modern_Bank_CDMX_Parts_N_1.png", 1)
+    (tmp_path / "SCANPATHS").mkdir()
+    for subject in (1, 2):
+        name = f"Modern_Bank_CDMX_ScanPath_N_1_P_{subject}.txt"
+        (tmp_path / "SCANPATHS" / name).write_text("1 2 0.5\n")
+    (tmp_path / "density maps").mkdir()  # and nothing in it
+    heritage = load_heritage(tmp_path)
+    assert heritage.names == ["street"]
+    assert heritage.missing == [
+        "street.jpg has no density map",
+        "street.jpg has no part mask",
+        "Modern_Bank_CDMX_Parts_N_1.png has no picture",
+        "street.jpg has no scanpaths",
+        "Modern_Bank_CDMX_ScanPath_N_1_P_1.txt has no picture",
+        "Modern_Bank_CDMX_ScanPath_N_1_P_2.txt has no picture",
+        "street.png is left out for street.jpg",
+    ]
+
+
+def test_part_masks_hold_indices_and_not_the_colours_of_their_palette(mexculture):
+    mask = np.arange(48, dtype=np.uint8).reshape(6, 8) % 4
+    image = Image.fromarray(mask)
+    image.putpalette([9, 9, 9, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+    (mexculture / "Part Masks").mkdir()
+    image.save(mexculture / "Part Masks" / "Colonial_Church_Puebla_Parts_N_2.png")
+    masks = load_heritage(mexculture).part_masks
+    assert masks[0] is None
+    assert np.array_equal(masks[1], mask)
+
+
+def test_a_subset_keeps_all_parts_together(mexculture):
+    heritage = load_heritage(mexculture)
+    some = heritage.subset(torch.tensor([2, 0]))
+    assert len(some) == 2
+    assert some.names == ["Modern_Bank_CDMX_N_1", "Colonial_Church_Puebla_N_1"]
+    assert some.labels.tolist() == [2, 1]
+    assert [path.stem for path in some.paths] == some.names
+    assert [density.max().item() for density in some.density_maps] == pytest.approx([1.0, 0.2])
+    assert some.fixations[0] is None and len(some.fixations[1]) == 2
+    assert [len(paths) for paths in some.scanpaths] == [0, 2]
+    assert len(some.part_masks) == 2
+    assert (some.missing, some.description) == (heritage.missing, heritage.description)
+
+
+def test_the_description_says_which_folder(mexculture):
+    expected = f"3 pictures from {mexculture.name}, 2 with a density map"
+    assert load_heritage(mexculture).description == expected
 
 
 def test_plain_folders_are_matched_by_stem(tmp_path):
@@ -261,6 +315,12 @@ def test_pictures_are_opened_when_asked_for(mexculture):
     assert heritage.pictures[0] is not None
     with pytest.raises(FileNotFoundError):
         heritage.pictures[1]
+
+
+def test_gaze_may_be_separated_by_commas_and_start_with_a_byte_order_mark(mexculture):
+    path = mexculture / "Fixations" / "Colonial_Church_Puebla_GazeFix_N_1.txt"
+    path.write_bytes(b"\xef\xbb\xbf1.5,2\r\n3; 4\r\n")
+    assert load_heritage(mexculture).fixations[0].tolist() == [[1.5, 2.0], [3.0, 4.0]]
 
 
 @pytest.mark.parametrize("line", ["12", "a b", "1 x"])

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from labkit import figures
 from labkit.figures import (
@@ -17,10 +18,14 @@ from labkit.figures import (
     bars,
     curves,
     feature_maps,
+    film,
     gallery,
+    gaze,
     heatmap_rows,
     heatmaps,
+    judged,
     new_canvas,
+    overlaid,
     roc_curves,
     score_histogram,
     shares,
@@ -195,3 +200,57 @@ def test_nothing_is_drawn_in_rainbow_colours():
     for path in [*root.glob("labkit/**/*.py"), *root.glob("notebooks/*.ipynb")]:
         source = path.read_text(encoding="utf-8")
         assert not re.search(r"cmap\W+(jet|hsv|rainbow|turbo)", source), path
+
+
+def test_a_figure_is_saved_with_its_alternative_text(tmp_path):
+    figure = bars({"a": (0.5, 0.4, 0.6)}, xlabel="x", alt="A point with its interval.")
+    figure.save(tmp_path / "new folder" / "bars.png")
+    with Image.open(tmp_path / "new folder" / "bars.png") as saved:
+        assert saved.text["Description"] == "A point with its interval."
+        assert saved.width == round(figure._width * 1.5)
+
+
+def test_overlaid_shows_relevance_and_nothing_else():
+    picture = np.full((4, 4, 3), (30, 60, 90), np.uint8)
+    S = torch.zeros(4, 4)
+    S[1, 2], S[3, 3] = 2.0, -5.0
+    shown = overlaid(picture, S, strength=1.0)
+    grey = np.full(3, 60 / 255)
+    assert shown[0, 0] == pytest.approx(grey)
+    assert shown[3, 3] == pytest.approx(grey)  # negative relevance is not shown
+    assert shown[1, 2] == pytest.approx(mpl.colormaps["inferno"](1.0)[:3])
+
+
+def test_a_judged_map_has_a_panel_for_what_is_known(drawn):
+    S, score = torch.rand(8, 8), torch.linspace(1, 0, 5)
+    judged(PICTURE, S, {"deletion": score}, title="rise", alt="a map, judged", density=S)
+    assert [axis.get_title() for axis in drawn["axes"] if axis.get_title()] == [
+        *("picture", "density map", "rise", "overlay")
+    ]
+    judged(PICTURE, S, {}, title="rise", alt="a map, judged")
+    titles = [axis.get_title() for axis in drawn["axes"] if axis.get_title()]
+    assert titles == ["picture", "rise", "overlay"]
+    assert not any(axis.lines for axis in drawn["axes"])
+
+
+def test_a_film_has_its_dot_on_the_curve(drawn):
+    score = torch.tensor([1.0, 0.6, 0.2])
+    film({"deletion": PICTURE}, {"deletion": score}, 0.25, alt="a picture and its curve")
+    dots = [line for line in drawn["axes"][-1].lines if line.get_marker() == "o"]
+    assert dots[0].get_xydata().tolist() == [[0.25, pytest.approx(0.8)]]
+
+
+def test_gaze_draws_fixations_where_they_are_known(drawn):
+    points = torch.tensor([[1.5, 2.5], [4.0, 6.0]])
+    gaze(
+        [PICTURE, PICTURE],
+        [points, None],
+        [torch.rand(8, 8)] * 2,
+        titles=["a", "b"],
+        alt="two pictures, dots on the first",
+        scanpaths=[points, None],
+    )
+    above = drawn["axes"][:2]
+    assert [len(axis.collections) for axis in above] == [1, 0]
+    assert above[0].collections[0].get_offsets().tolist() == points.tolist()
+    assert [len(axis.lines) for axis in above] == [1, 0]

@@ -4,10 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
+from labkit.data import read_density_map
 from labkit.metrics import (
     auc_judd,
     between_subjects,
@@ -63,6 +66,30 @@ def test_fixations_add_up():
     assert_close(density, torch.from_numpy(expected / expected.max()).float())
     weighted = density_map(torch.cat([one, two]), size, sigma=sigma, durations=[1.0, 2.0])
     assert_close(weighted, density)
+
+
+@pytest.mark.real
+def test_real_density_maps_are_made_of_gaussians_of_woodings_width(real_folder):
+    # a sum of Gaussians of one width is also a sum of narrower ones, but not of wider ones
+    folder = real_folder / "mexculture142" / "density_maps"
+    for name in ("Modern_PlazaGuardiola_CiudaddeMexico", "Prehispanic_EstructuraVIIIDeEdzna"):
+        (path,) = folder.glob(f"{name}*_GFDM_N_1.png")
+        density = read_density_map(path)
+        H, W = 24, round(24 * density.shape[1] / density.shape[0])
+        small = F.adaptive_avg_pool2d(density[None], (H, W))[0].numpy()
+        levels = {share: misfit(small, share * wooding_sigma(H)) for share in (0.8, 1.0, 1.25)}
+        print(f"{name}: misfit in grey levels by share of Wooding's sigma {levels}")
+        assert levels[0.8] < levels[1.0] < 0.5 < levels[1.25]
+
+
+def misfit(density, sigma):
+    """How far the best sum of Gaussians stays away from a map, in grey levels of 255."""
+    bumps = [
+        np.exp(-((np.arange(n)[:, None] + 0.5 - np.arange(0.5, n, 1.5)) ** 2) / (2 * sigma**2))
+        for n in density.shape
+    ]
+    _, norm = scipy.optimize.nnls(np.kron(*bumps), density.ravel(), maxiter=20000)
+    return 255 * norm / math.sqrt(density.size)
 
 
 def test_inside_leaves_out_the_others():
@@ -162,10 +189,11 @@ def test_auc_judd_by_hand():
     assert auc_judd(S, fixations) == pytest.approx(np.trapezoid(y, x), abs=1e-9)
 
 
-def judd_by_loops(S, fixated, seed):
-    """The benchmark's loop, with its jitter drawn as ours is."""
-    jitter = torch.rand(S.shape, generator=torch.Generator().manual_seed(seed), dtype=S.dtype)
-    S = ((S - S.min()) / (S.max() - S.min()) + jitter * 1e-7).numpy()
+def judd_by_loops(S, fixations, jitter):
+    """The benchmark's loop."""
+    S = S.numpy() + jitter
+    fixated = np.zeros(S.shape, bool)
+    fixated[fixations[:, 1].astype(int), fixations[:, 0].astype(int)] = True
     thresholds = np.sort(S[fixated])[::-1]
     tp, fp = [0.0], [0.0]
     for i, threshold in enumerate(thresholds, start=1):
@@ -177,20 +205,43 @@ def judd_by_loops(S, fixated, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_auc_judd_against_the_benchmarks_loop(seed):
-    S = random_pair(seed)[0].round(decimals=1)  # with ties
-    rng = np.random.default_rng(seed)
-    fixations = rng.random((9, 2)) * [17, 12]
-    fixated = np.zeros((12, 17), bool)
-    fixated[fixations[:, 1].astype(int), fixations[:, 0].astype(int)] = True
-    expected = judd_by_loops(S, fixated, seed)
+    S = random_pair(seed)[0]  # no two values alike
+    fixations = np.random.default_rng(seed).random((9, 2)) * [17, 12]
+    expected = judd_by_loops(S, fixations, 0.0)
     assert auc_judd(S, fixations, seed=seed) == pytest.approx(expected, abs=1e-12)
 
 
-def test_auc_judd_sees_order_only_and_survives_tiny_values():
+def test_ties_are_broken_as_often_either_way_as_by_the_benchmarks_jitter():
+    S = random_pair(0)[0].round()
+    rng = np.random.default_rng(1)
+    fixations = rng.random((9, 2)) * [17, 12]
+    ours = [auc_judd(S, fixations, seed=seed) for seed in range(400)]
+    theirs = [judd_by_loops(S, fixations, rng.random(S.shape) * 1e-7) for _ in range(400)]
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=4 * np.std(theirs) / math.sqrt(200))
+    assert np.std(ours) == pytest.approx(np.std(theirs), rel=0.15)
+    assert judd_by_loops(S, fixations, 0.0) < min(ours)  # without any, the loop's area collapses
+
+
+def test_a_tie_by_hand():
+    # two pixels tie above a third, one of the two is fixated: first with area 1, or second, when
+    # the curve goes through (1/2, 1): area 3/4
+    S, fixation = torch.tensor([[1.0, 1.0, 0.0]]), torch.tensor([[0.5, 0.5]])
+    assert {auc_judd(S, fixation, seed=seed) for seed in range(20)} == {1.0, 0.75}
+
+
+def test_auc_judd_sees_order_only():
     S = random_pair(1)[0]
     fixations = torch.tensor([[3.0, 4.0], [8.0, 2.0], [12.0, 9.0]])
-    assert auc_judd(1e-9 * S, fixations) == pytest.approx(auc_judd(S, fixations), abs=1e-6)
-    assert auc_judd(S**3, fixations) == pytest.approx(auc_judd(S, fixations), abs=1e-3)
+    for same_order in (1e-9 * S, S + 100, torch.exp(30 * S), -1 / (S - S.min() + 1e-3)):
+        assert auc_judd(same_order, fixations) == auc_judd(S, fixations)
+
+
+def test_where_people_looked_is_predicted_best_by_their_own_density():
+    fixations = torch.tensor([[3.2, 4.1], [8.0, 2.5], [8.3, 2.2], [12.9, 9.0]])
+    density = density_map(fixations, (12, 17), sigma=0.8)
+    assert auc_judd(density, fixations) > 0.99
+    assert nss(density, fixations) > 3
+    assert cc(density, density) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_random_map_gets_chance():
@@ -219,9 +270,10 @@ def test_shuffled_auc_gives_nothing_for_the_centre():
 # maps out of the ordinary
 
 
-@pytest.mark.parametrize("value", [0.0, 3.0, -2.0])
+# in binary, 0.1 has no end: its mean over many pixels differs from it in the last digit
+@pytest.mark.parametrize("value", [0.0, 3.0, -2.0, 0.1])
 def test_a_constant_map_has_a_defined_answer(value):
-    S, Q = torch.full((3, 4), value), torch.arange(12.0).view(3, 4)
+    S, Q = torch.full((3, 4), value, dtype=torch.float64), torch.arange(12.0).view(3, 4)
     fixations = torch.tensor([[1.0, 1.0]])
     uniform = torch.ones(3, 4)
     assert cc(S, Q) == 0.0
@@ -232,13 +284,26 @@ def test_a_constant_map_has_a_defined_answer(value):
     assert sim(S, Q, definition="pysaliency") == pytest.approx(sim(uniform, Q))
     assert kl(S, Q) == pytest.approx(kl(uniform, Q))
     assert note(S) == f"constant map of {value:g}"
+    large, gaze = torch.full((224, 224), value, dtype=torch.float64), torch.zeros(224, 224)
+    gaze[5, 5] = 1.0
+    assert (cc(large, gaze), nss(large, fixations), auc_judd(large, fixations)) == (0.0, 0.0, 0.5)
+
+
+def test_tiny_values_count():
+    S, Q = random_pair(2)
+    fixations = torch.tensor([[3.0, 4.0], [8.0, 2.0]])
+    assert cc(1e-200 * S, Q) == pytest.approx(cc(S, Q), abs=1e-12)
+    assert nss(1e-200 * S, fixations) == pytest.approx(nss(S, fixations), abs=1e-12)
 
 
 def test_negative_values_are_lifted_and_noted():
     S, Q = random_pair(0)
     assert kl(S, Q) == pytest.approx(kl(S - S.min(), Q))
-    assert note(S) == f"{(S < 0).double().mean().item():.0%} of the map is negative"
     assert note(S - S.min()) == ""
+    assert note(-SMALL) == "75% of the map is negative"
+    hardly = torch.ones(100, 100)
+    hardly[3, 4] = -1.0
+    assert note(hardly) == "0.01% of the map is negative"
 
 
 BROKEN = torch.tensor([[0.0, math.nan], [math.inf, 1.0]])
@@ -265,10 +330,12 @@ ONE = torch.tensor([[0.5, 0.5]])
             "leave some pixels out",
         ),
         (lambda: between_subjects([ONE], (4, 4), cc), "at least two subjects, got 1"),
+        (lambda: between_subjects([ONE, ONE], (4, 4), cc, n_splits=0), "at least 1, got 0"),
         (lambda: density_map(torch.zeros(0, 2), (4, 4)), "at least one (x, y)"),
         (lambda: density_map(ONE, (4, 4), sigma=0), "sigma must be at least 0.1 pixel, got 0"),
         (lambda: density_map(ONE, (4, 4), durations=[1.0, 2.0]), "durations must have shape [1]"),
         (lambda: density_map(ONE, (4, 4), durations=[0.0]), "not all 0"),
+        (lambda: density_map([[1, 1], [2, 2]], (4, 4), durations=[2.0, -1.0]), "got -1 to 2"),
         (lambda: wooding_sigma(0), "must be above 0"),
     ],
 )

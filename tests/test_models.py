@@ -400,3 +400,19 @@ def test_real_networks_know_the_cat(name, probability, real_folder, monkeypatch)
     ((best, p),) = model.predict(model.prepare(chelsea()), k=1)
     assert best == "Egyptian cat"
     assert p == pytest.approx(probability, abs=0.02)
+
+
+def test_maps_and_points_go_where_the_picture_goes():
+    # 300 x 200 pixels: the shorter side becomes 224, then columns are cut off on both sides
+    model = load_model("minivgg")
+    picture = np.zeros((200, 300, 3), np.uint8)
+    picture[40:60, 180:220] = 255
+    image = model.prepare(picture)[0]
+    gaze = model.prepare_map(torch.from_numpy(picture[..., 0] / 255.0))
+    scaled = (image - image.min()) / (image.max() - image.min())
+    assert_close(gaze, scaled, atol=0.01, rtol=0)
+    corner, centre = model.prepare_points(torch.tensor([[0.0, 0.0], [200.0, 50.0]]), (200, 300))
+    assert corner.tolist() == [-56.0, 0.0]
+    x, y = centre.tolist()
+    rows, columns = torch.nonzero(gaze > 0.5).double().add(0.5).mean(dim=0).tolist()
+    assert (x, y) == (pytest.approx(columns, abs=0.6), pytest.approx(rows, abs=0.6))

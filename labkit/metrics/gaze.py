@@ -28,7 +28,6 @@ from torch.nn import functional as F
 
 SIM_DEFINITIONS = ("mit", "pysaliency")
 EPS = 2.2204e-16  # of the MIT saliency benchmark's KL divergence
-JITTER = 1e-7
 
 
 def wooding_sigma(
@@ -184,10 +183,8 @@ def cc(relevance: Tensor, density: Tensor) -> float:
     Raises:
         ValueError: the shapes differ, a number is not finite, or the density is constant.
     """
-    S, Q = _checked_pair(relevance, density)
-    S, Q = S - S.mean(), Q - Q.mean()
-    norm = S.norm() * Q.norm()
-    return (S @ Q / norm).clamp(-1, 1).item() if norm > 0 else 0.0
+    S, Q = (_standardised(values) for values in _checked_pair(relevance, density))
+    return (S * Q).mean().clamp(-1, 1).item()
 
 
 def sim(relevance: Tensor, density: Tensor, *, definition: str = "mit") -> float:
@@ -256,10 +253,8 @@ def nss(relevance: Tensor, fixations: Tensor | np.ndarray) -> float:
     Raises:
         ValueError: a number is not finite, there are no fixations, or one is outside of the map.
     """
-    S = _checked_map(relevance, "relevance")
-    seen = S[_pixels(fixations, tuple(S.shape))]
-    spread = S.std(correction=0)
-    return ((seen.mean() - S.mean()) / spread).item() if spread > 0 else 0.0
+    S = _standardised(_checked_map(relevance, "relevance"))
+    return S[_pixels(fixations, tuple(S.shape))].mean().item()
 
 
 def auc_judd(relevance: Tensor, fixations: Tensor | np.ndarray, *, seed: int = 0) -> float:
@@ -267,14 +262,14 @@ def auc_judd(relevance: Tensor, fixations: Tensor | np.ndarray, *, seed: int = 0
 
     Judd, Ehinger, Durand and Torralba, "Learning to Predict Where Humans Look", ICCV 2009,
     https://doi.org/10.1109/ICCV.2009.5459462, as in the MIT saliency benchmark: the thresholds are
-    the values at the fixated pixels, and a jitter breaks ties. Differs from it: the map is
-    stretched from 0 to 1 before the jitter of 1e-7 and not after, so that a map of tiny values
-    survives. It is not the ROC AUC of all pixels.
+    the values at the fixated pixels. Differs from it: equal values stand in random order, instead
+    of a jitter of 1e-7 on all values, which also reorders those that lie closer than that: nearly
+    all in a map with a few high peaks. It is not the ROC AUC of all pixels.
 
     Args:
         relevance: `[H, W]`, any finite numbers; only their order counts.
         fixations: `[N, 2]`, x and y in pixels of the map; a pixel counts once.
-        seed: of the jitter.
+        seed: of the order of equal values.
 
     Returns:
         From 0 to 1; 0.5 for chance and for a constant map.
@@ -288,13 +283,9 @@ def auc_judd(relevance: Tensor, fixations: Tensor | np.ndarray, *, seed: int = 0
     n, N = int(fixated.sum()), S.numel()
     if n == N:
         raise ValueError(f"fixations must leave some pixels out, got one on each of {N}")
-    if S.max() == S.min():
+    if _is_constant(S):
         return 0.5
-    generator = torch.Generator().manual_seed(seed)
-    jitter = torch.rand(S.shape, generator=generator, dtype=S.dtype) * JITTER
-    S = (S - S.min()) / (S.max() - S.min()) + jitter
-    thresholds = S[fixated].sort(descending=True).values
-    above = N - torch.searchsorted(S.flatten().sort().values, thresholds)  # pixels at or above
+    above = N - _ranks(S, seed)[fixated].sort(descending=True).values  # pixels at or above each
     found = torch.arange(1, n + 1, dtype=torch.float64)
     hits = torch.cat([torch.zeros(1), found / n, torch.ones(1)])
     false_alarms = torch.cat([torch.zeros(1), (above - found) / (N - n), torch.ones(1)])
@@ -343,7 +334,8 @@ def between_subjects(
     """What one half of the subjects scores as a prediction of the other half: the upper bound.
 
     Args:
-        scanpaths: for each subject `[n, 2]` or `[n, 3]`, x and y (and duration) in pixels.
+        scanpaths: for each subject `[n, 2]` or `[n, 3]`, x and y (and duration) in pixels; what
+            lies outside of the picture is left out.
         size: (H, W) of the picture.
         metric: of relevance and density, such as `cc`.
         sigma: as for `density_map`.
@@ -351,13 +343,16 @@ def between_subjects(
         seed: which halves.
 
     Returns:
-        The mean of the metric.
+        The mean of the metric. Half of the subjects predict less well than all of them would, so
+        the true bound is somewhat higher.
 
     Raises:
-        ValueError: there are fewer than two subjects, or as for `density_map`.
+        ValueError: there are fewer than two subjects, n_splits is below 1, or as for `density_map`.
     """
     if len(scanpaths) < 2:
         raise ValueError(f"scanpaths must be of at least two subjects, got {len(scanpaths)}")
+    if n_splits < 1:
+        raise ValueError(f"n_splits must be at least 1, got {n_splits}; 10 is usual")
     generator, half, scores = torch.Generator().manual_seed(seed), len(scanpaths) // 2, []
     for _ in range(n_splits):
         order = torch.randperm(len(scanpaths), generator=generator).tolist()
@@ -376,9 +371,10 @@ def note(relevance: Tensor) -> str:
         ValueError: a number is not finite.
     """
     S = _checked_map(relevance, "relevance")
-    if S.max() == S.min():
+    if _is_constant(S):
         return f"constant map of {S.max().item():g}"
-    return f"{(S < 0).double().mean().item():.0%} of the map is negative" if S.min() < 0 else ""
+    negative = 100 * (S < 0).double().mean().item()
+    return f"{negative:.3g}% of the map is negative" if negative > 0 else ""
 
 
 def resized(values: Tensor, size: tuple[int, int]) -> Tensor:
@@ -387,6 +383,27 @@ def resized(values: Tensor, size: tuple[int, int]) -> Tensor:
         values[None, None].float(), size, mode="bicubic", antialias=True, align_corners=False
     )[0, 0]
     return larger.clamp(values.min().item(), values.max().item())
+
+
+def _is_constant(values: Tensor) -> bool:
+    return bool(values.max() == values.min())
+
+
+def _standardised(values: Tensor) -> Tensor:
+    """Values of mean 0 and standard deviation 1, the population's; all 0 for a constant map."""
+    if _is_constant(values):  # its standard deviation is rarely 0 to the last digit
+        return torch.zeros_like(values)
+    # From 0 to 1 first, so that the squares of tiny values do not vanish.
+    stretched = (values - values.min()) / (values.max() - values.min())
+    return (stretched - stretched.mean()) / stretched.std(correction=0)
+
+
+def _ranks(values: Tensor, seed: int) -> Tensor:
+    """How many values stand below each in their order, ties in random order; shaped alike."""
+    values, shape = values.flatten(), values.shape
+    order = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
+    order = order[values[order].argsort(stable=True)]
+    return order.argsort().view(shape)
 
 
 def _distribution(values: Tensor) -> Tensor:
@@ -427,7 +444,7 @@ def _checked_pair(relevance: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
             "bring the density map to the image with model.prepare_map(density), or a map to a "
             "size with labkit.metrics.resized(map, size)"
         )
-    if Q.max() == Q.min():
+    if _is_constant(Q):
         raise ValueError(
             f"density must not be constant, got {Q.max().item():g} everywhere; there is nothing to "
             "compare with: leave this picture out"
