@@ -253,7 +253,7 @@ def test_it_refuses(small_network, image):
     with pytest.raises(ValueError, match="layer must be one of the model's layers, got '10'"):
         randomisation(sensitivity, small_network, image, 1, layers=["10"])
     with pytest.raises(IndexError, match="target must be a class index from 0 to 2, got 3"):
-        randomisation(sensitivity, small_network, image, 3)
+        randomisation(lambda *asked: asked[1], small_network, image, 3)
     with pytest.raises(TypeError, match="model must be a torch.nn.Module, got function"):
         randomisation(sensitivity, lambda images: images, image, 1)
     with pytest.raises(ValueError, match=r"pass one image.*images\[0\]"):

@@ -105,8 +105,7 @@ def randomisation(
 
 def _fresh(model: nn.Module, seed: int) -> nn.Module:
     """The same network before training, on the CPU, where each seed draws the same everywhere."""
-    with torch.inference_mode(False):
-        fresh = copy.deepcopy(model).cpu()
+    fresh = copy.deepcopy(model).cpu()
     with torch.random.fork_rng(devices=[]):
         # reset_parameters() takes no generator. torch.manual_seed would seed the GPUs as well.
         torch.default_generator.manual_seed(seed)
