@@ -1,4 +1,4 @@
-"""What happens inside a network while it runs: the only hooks in the course."""
+"""What happens inside a network while it runs: the hooks that explainers share."""
 
 from __future__ import annotations
 
