@@ -8,6 +8,7 @@ def test_the_centre_is_highest_and_falls_with_the_sides():
     hill = centre_gaussian((9, 15), width=0.25)
     assert divmod(int(hill.argmax()), 15) == (4, 7)
     assert hill.max() == 1.0
+    assert_close(hill, centre_gaussian((9, 15)))
     assert_close(hill, hill.flip(0, 1))
     # half a side away is two deviations: exp(-2), at the middle of the border pixel a little less
     away = (4 / 9) / 0.25

@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 import scipy.stats
 import torch
+from PIL import Image
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -93,7 +94,9 @@ def misfit(density, sigma):
 
 
 def test_inside_leaves_out_the_others():
-    points = torch.tensor([[0.0, 0.0], [9.99, 5.0], [10.0, 5.0], [-0.1, 2.0], [math.nan, 1.0]])
+    points = torch.tensor(
+        [[0.0, 0.0], [9.99, 5.0], [10.0, 5.0], [-0.1, 2.0], [5.0, 6.0], [5.0, -0.1], [math.nan, 1]]
+    )
     assert inside(points, (6, 10)).tolist() == points[:2].tolist()
 
 
@@ -112,6 +115,7 @@ def test_cc_does_not_see_scale_and_offset():
     assert cc(3 * S - 7, Q) == pytest.approx(cc(S, Q), abs=1e-12)
     assert cc(-S, Q) == pytest.approx(-cc(S, Q), abs=1e-12)
     assert cc(S, S) == pytest.approx(1.0, abs=1e-12)
+    assert max(cc(S, S) for S, _ in map(random_pair, range(30))) == 1.0  # and never 1 + 2e-16
 
 
 def test_sim_by_hand():
@@ -361,6 +365,37 @@ def test_subjects_who_agree_predict_each_other():
     assert one > 0.9 > other
     assert one == between_subjects(alike, size, cc, sigma=3.0)
     assert one != between_subjects(alike, size, cc, sigma=3.0, seed=1)
+
+
+def test_two_subjects_are_one_half_each():
+    one = torch.tensor([[3.0, 4.0, 0.2], [9.0, 4.0, 0.3], [-5.0, 4.0, 0.3]])  # the last outside
+    other = torch.tensor([[4.0, 8.0]])
+    size = (10, 20)
+    S, Q = density_map(one[:2, :2], size, sigma=3.0), density_map(other, size, sigma=3.0)
+    assert between_subjects([one, other], size, cc, sigma=3.0) == pytest.approx(cc(S, Q), abs=1e-12)
+    S, Q = density_map(one[:2, :2], size), density_map(other, size)
+    assert between_subjects([one, other], size, cc) == pytest.approx(cc(S, Q), abs=1e-12)
+
+
+def test_the_bound_is_the_mean_over_the_splits():
+    scores = []
+
+    def counted(S, Q):
+        scores.append(cc(S, Q))
+        return scores[-1]
+
+    scanpaths = [torch.tensor([[x, x]]) for x in (1.0, 3.0, 6.0, 9.0)]
+    bound = between_subjects(scanpaths, (10, 10), counted, n_splits=5)
+    assert len(scores) == 5 and len(set(scores)) > 1
+    assert bound == pytest.approx(sum(scores) / 5, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (30, 40)])
+def test_resized_as_pillow_does_bicubic(size):
+    S = torch.from_numpy(np.random.default_rng(0).random((12, 17), np.float32))
+    pillow = Image.fromarray(S.numpy()).resize(size[::-1], Image.Resampling.BICUBIC)
+    expected = torch.from_numpy(np.array(pillow)).clamp(S.min(), S.max())
+    assert_close(resized(S, size), expected, atol=1e-5, rtol=0)
 
 
 def test_resized_keeps_the_range():
