@@ -18,6 +18,8 @@ from scipy import ndimage
 from scipy.sparse import csr_array
 
 Array = np.ndarray  # float64 unless said otherwise
+GAMMA = 2.2  # of the eye's scale
+TILE = 128  # samples of a noise tile's side, before it is mirrored
 
 
 class Light(NamedTuple):
@@ -57,6 +59,11 @@ def hsv(hue: float, saturation: float, value: float) -> Array:
     """Colour [3]; the hue wraps around, the other two are clipped to 0..1."""
     clipped = np.clip([saturation, value], 0.0, 1.0)
     return np.array(colorsys.hsv_to_rgb(hue % 1.0, *clipped))
+
+
+def linear(hue: float, saturation: float, value: float) -> Array:
+    """Colour [3] in linear light."""
+    return hsv(hue, saturation, value) ** GAMMA
 
 
 def blend(under: Array, over: Array, cover: Array) -> Array:
@@ -146,6 +153,38 @@ def fractal_noise(
         power += amplitude**2
         amplitude *= gain
     return noise / np.sqrt(power)
+
+
+class Tile(NamedTuple):
+    """A field that repeats in both directions."""
+
+    field: Array  # [N, N], N a power of 2
+
+    def near(self, u: Array, v: Array) -> Array:
+        """Values at (u, v), in samples right and down, each sample a square."""
+        last = len(self.field) - 1
+        return self.field[v.astype(int) & last, u.astype(int) & last]
+
+    def at(self, u: Array, v: Array) -> Array:
+        """Values at (u, v), interpolated."""
+        left, top = np.floor(u), np.floor(v)
+        right, below = u - left, v - top
+        upper = self.near(left, top) * (1.0 - right) + self.near(left + 1, top) * right
+        lower = self.near(left, top + 1) * (1.0 - right) + self.near(left + 1, top + 1) * right
+        return upper * (1.0 - below) + lower * below
+
+
+def mirrored(field: Array) -> Array:
+    """Field [2 N, 2 N] whose opposite borders fit."""
+    double = np.concatenate([field, field[::-1]])
+    return np.concatenate([double, double[:, ::-1]], axis=1)
+
+
+def noise_tile(
+    rng: Generator, cells: float, octaves: int, gain: float, *, stretch: float = 1.0, n: int = TILE
+) -> Tile:
+    """Fractal noise, n samples wide before it is mirrored."""
+    return Tile(mirrored(fractal_noise(rng, n, cells, octaves, gain, stretch)))
 
 
 # Light
