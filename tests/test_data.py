@@ -317,6 +317,15 @@ def test_pictures_are_opened_when_asked_for(mexculture):
         heritage.pictures[1]
 
 
+def test_columns_beyond_the_wanted_ones_and_hidden_files_are_left_alone(mexculture):
+    path = mexculture / "Fixations" / "Colonial_Church_Puebla_GazeFix_N_1.txt"
+    path.write_text("1.5 2 0.3 left\n3 4.5\n")
+    (mexculture / "Images" / "._Colonial_Church_Puebla_N_1.png").write_bytes(b"of a Mac")
+    heritage = load_heritage(mexculture)
+    assert heritage.fixations[0].tolist() == [[1.5, 2.0], [3.0, 4.5]]
+    assert len(heritage) == 3
+
+
 def test_gaze_may_be_separated_by_commas_and_start_with_a_byte_order_mark(mexculture):
     path = mexculture / "Fixations" / "Colonial_Church_Puebla_GazeFix_N_1.txt"
     path.write_bytes(b"\xef\xbb\xbf1.5,2\r\n3; 4\r\n")
