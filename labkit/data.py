@@ -124,7 +124,8 @@ def load_leaves(
 
     Args:
         source: "generated", the pictures that ship with labkit; or a folder that holds PlantVillage
-            (`raw/color/Apple___healthy` and `Apple___Black_rot`, or those two folders themselves).
+            (`raw/color/Apple___healthy` and `Apple___Black_rot`, or those two folders themselves);
+            one in downloads/, where data_scripts put it, goes by its name alone.
         n_train: pictures a class for training, 200 at most for "generated".
         n_test: pictures a class for testing, 50 at most for "generated".
         seed: which pictures of a larger folder are taken; pictures that the camera numbered one
@@ -142,11 +143,11 @@ def load_leaves(
     if str(source) == "generated":
         return _generated("train", n_train), _generated("test", n_test)
     wanted = (
-        "'generated' or a folder with PlantVillage's apple leaves (clone github.com/spMohanty/"
-        "PlantVillage-Dataset; its folders raw/color/Apple___healthy and "
-        "raw/color/Apple___Black_rot are enough)"
+        "'generated' or a folder with the apple leaves of PlantVillage-Dataset "
+        "(raw/color/Apple___healthy and raw/color/Apple___Black_rot are enough)"
     )
-    return _plantvillage(_folder(source, wanted), n_train, n_test, seed)
+    way_out = "`python -m data_scripts.fetch_plantvillage` fetches them"
+    return _plantvillage(_folder(source, wanted, way_out), n_train, n_test, seed)
 
 
 def _generated(part: str, n: int) -> Leaves:
@@ -171,18 +172,18 @@ def _generated(part: str, n: int) -> Leaves:
     )
 
 
-def _folder(source: str | Path, wanted: str) -> Path:
-    """The folder as given, or seen from the project's root; notebooks run one floor below it."""
+def _folder(source: str | Path, wanted: str, way_out: str) -> Path:
+    """The folder as given, seen from the project's root, or among what was downloaded there."""
     tried = [Path(source).expanduser()]
     if not tried[0].is_absolute():
-        tried.append(PROJECT / source)
+        tried += [PROJECT / source, PROJECT / "downloads" / source]
     for path in tried:
         if path.is_dir():
             return path
-    looked_in = " and ".join(str(path.resolve()) for path in tried)
+    looked_in = ", ".join(str(path.resolve()) for path in tried)
     raise FileNotFoundError(
         f"source must be {wanted}, got {str(source)!r}, which is no folder here "
-        f"(looked in {looked_in})"
+        f"(looked in {looked_in}); {way_out}"
     )
 
 
@@ -328,7 +329,7 @@ class Heritage:
     @property
     def part_masks(self) -> Sequence[np.ndarray | None]:
         """For each picture `[H, W]`, the index of the part that a pixel shows, 0 for none."""
-        return Opened(self.part_paths, lambda path: np.asarray(Image.open(path)))
+        return Opened(self.part_paths, read_part_mask)
 
 
 def load_heritage(
@@ -356,7 +357,8 @@ def load_heritage(
             asset(name)  # compared with the manifest before anything is used
         folder = FOLDER / "heritage"
     else:
-        folder = _folder(source, "'generated' or a folder of pictures")
+        way_out = "`python -m data_scripts.fetch_mexculture` fetches MexCulture142"
+        folder = _folder(source, "'generated' or a folder of pictures", way_out)
     folders = {
         kind: path
         for path in sorted(folder.iterdir())
@@ -364,7 +366,7 @@ def load_heritage(
     }
     folders.setdefault("images", folder)
     if density_maps is not None:
-        folders["density map"] = _folder(density_maps, "a folder of density maps")
+        folders["density map"] = _folder(density_maps, "a folder of density maps", "check the path")
     return _heritage(folders, str(source))
 
 
@@ -443,6 +445,12 @@ def read_density_map(path: str | Path) -> Tensor:
     return torch.from_numpy(open_image(path).astype(np.float32).mean(axis=-1) / 255)
 
 
+def read_part_mask(path: str | Path) -> np.ndarray:
+    """The index of the part that each pixel shows, 0 for none, uint8 `[H, W]`, from a PNG."""
+    with Image.open(path) as mask:
+        return np.asarray(mask)
+
+
 def read_gaze(path: Path, columns: int) -> Tensor:
     """Fixations or a scanpath from a text file: numbers in columns, a line for each fixation.
 
@@ -477,7 +485,7 @@ def read_gaze(path: Path, columns: int) -> Tensor:
 def describe_embedded() -> dict[str, int]:
     """How many pictures ship, by folder; what the doctor prints."""
     counts: dict[str, int] = {}
-    for name in assets_in("leaves", ".jpg"):
+    for name in [*assets_in("leaves", ".jpg"), *assets_in("heritage/Images", ".png")]:
         folder = name.rsplit("/", 1)[0]
         counts[folder] = counts.get(folder, 0) + 1
     return counts

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit import explain
-from labkit.data import Heritage, read_density_map
+from labkit.data import Heritage, read_density_map, read_part_mask
 from labkit.files import write_atomically
 from labkit.images import open_image
 from labkit.metrics import (
@@ -69,7 +69,7 @@ class Case:
         picture: whatever `labkit.images.open_image` opens; a path is opened when its turn comes.
         density: density map of fixations, a path or `[H, W]`; None where nobody looked.
         fixations: `[N, 2]`, x and y in pixels of the picture.
-        mask: bool `[H, W]`, what an explanation should find.
+        mask: what an explanation should find, a path (all that is not 0) or bool `[H, W]`.
         target: the class to explain; the network's own answer by default.
     """
 
@@ -77,7 +77,7 @@ class Case:
     picture: Picture
     density: Path | np.ndarray | Tensor | None = None
     fixations: Tensor | None = None
-    mask: np.ndarray | None = None
+    mask: Path | np.ndarray | None = None
     target: int | None = None
 
 
@@ -89,6 +89,7 @@ def cases_of(pictures: Heritage) -> list[Case]:
             picture=pictures.paths[i],
             density=pictures.density_paths[i],
             fixations=pictures.fixations[i],
+            mask=pictures.part_paths[i],
         )
         for i in range(len(pictures))
     ]
@@ -280,7 +281,9 @@ def prepared(model: Classifier, case: Case) -> tuple[Tensor, dict[str, Tensor | 
         if len(fixations) < len(everything):
             notes.append(f"{len(everything) - len(fixations)} fixations outside of the image")
         fixations = fixations if len(fixations) else None
-    mask = None if mask is None else model.prepare_mask(mask)
+    if mask is not None:
+        mask = read_part_mask(mask) > 0 if isinstance(mask, str | Path) else mask
+        mask = model.prepare_mask(mask)
     truth = {"density": density, "fixations": fixations, "mask": mask}
     return model.prepare(picture), truth, notes
 

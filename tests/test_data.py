@@ -130,6 +130,13 @@ def test_a_folder_is_also_looked_for_from_the_projects_root(plantvillage, monkey
     assert len(load_leaves("raw/color", n_train=1, n_test=1)[0]) == 2
 
 
+def test_what_was_downloaded_goes_by_its_name(plantvillage, monkeypatch, tmp_path):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "plantvillage").symlink_to(plantvillage)
+    monkeypatch.setattr("labkit.data.PROJECT", tmp_path)
+    assert len(load_leaves("plantvillage", n_train=1, n_test=1)[0]) == 2
+
+
 def test_the_split_follows_the_seed(plantvillage):
     names = [load_leaves(plantvillage, n_train=14, n_test=6, seed=s)[1].names for s in (0, 0, 1)]
     assert names[0] == names[1] != names[2]
@@ -161,8 +168,11 @@ def test_camera_numbers_are_read_from_file_names(tmp_path):
 
 
 def test_folders_that_do_not_serve_are_named(tmp_path, plantvillage):
-    with pytest.raises(FileNotFoundError, match=r"PlantVillage-Dataset.*got 'no/such'.*no folder"):
+    with pytest.raises(
+        FileNotFoundError, match=r"PlantVillage-Dataset.*got 'no/such'.*no folder"
+    ) as error:
         load_leaves("no/such")
+    assert "`python -m data_scripts.fetch_plantvillage` fetches them" in str(error.value)
     (tmp_path / "holiday").mkdir()
     with pytest.raises(ValueError, match=r"Apple___healthy and Apple___Black_rot.*pass the root"):
         load_leaves(tmp_path / "holiday")
@@ -341,7 +351,7 @@ def test_a_broken_line_of_gaze_is_named(mexculture, line):
 
 
 def test_folders_without_buildings_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="a folder of pictures, got 'nowhere'"):
+    with pytest.raises(FileNotFoundError, match="a folder of pictures, got 'nowhere'.*fetch_mexc"):
         load_heritage("nowhere")
     with pytest.raises(ValueError, match="must hold pictures"):
         load_heritage(tmp_path)

@@ -15,12 +15,14 @@ from PIL import Image
 from torch.testing import assert_close
 
 from labkit import evaluate as module
+from labkit.data import load_heritage
 from labkit.evaluate import (
     METHODS,
     BrokenPictures,
     Case,
     Plan,
     as_written,
+    cases_of,
     comparisons,
     evaluate,
     judge,
@@ -84,6 +86,15 @@ def test_each_cell_is_what_the_metric_says_of_the_map(model):
     assert row["probability"] == pytest.approx(
         model(image[None]).softmax(1)[0, target].item(), abs=1e-6
     )
+
+
+def test_the_parts_of_a_generated_building_are_what_should_be_found(model):
+    heritage = load_heritage()
+    (chosen,) = cases_of(heritage.subset([20]))
+    table = evaluate(model, [chosen], {"uniform": uniform}, metrics=["energy_inside"])
+    parts = heritage.part_masks[20] > 0
+    assert 0.02 < parts.mean() < 0.6
+    assert table["energy_inside"].item() == pytest.approx(parts.mean(), abs=0.01)
 
 
 def test_the_target_can_be_given(model):
