@@ -13,8 +13,11 @@ The style changes the monument and nothing else: a seed gives the same place, li
 plants, passers-by and camera for all three styles, and the styles share their colours. One seed is
 one monument; its two views differ in all of these.
 
-Seeds: 0..23 are the shipped monuments (pre-Hispanic 0..7, colonial 8..15, modern 16..23); those
-from 1_000_000 on are kept for training networks, which therefore never see a shipped monument.
+Three more pictures show two monuments of different styles side by side: streets, without gaze.
+
+Seeds: 0..23 are the shipped monuments (pre-Hispanic 0..7, colonial 8..15, modern 16..23), 24..26
+the streets; those from 1_000_000 on are kept for training networks, which therefore never see a
+shipped monument.
 """
 
 import argparse
@@ -60,6 +63,7 @@ from labkit.metrics.gaze import density_map
 SCRIPT = "data_scripts/make_heritage.py"
 DRAW_MONUMENT = (draw_prehispanic, draw_colonial, draw_modern)  # in the order of STYLES
 N_MONUMENTS, N_VIEWS = 8, 2  # shipped: monuments a style, pictures a monument
+STREETS = {24: (1, 2), 25: (2, 0), 26: (0, 1)}  # shipped: seed, styles from left to right
 PART_PALETTE = [40, 40, 48, 230, 160, 60, 70, 140, 220, 220, 70, 70, 110, 190, 90, 170, 110, 200]
 SIZE, MIN_SIZE = 224, 64  # pixels of a picture's side
 OVERSAMPLING = 1.75  # canvas pixels per picture pixel
@@ -148,7 +152,7 @@ def _check(seed: int, styles: tuple[int, ...], size: int, view: int) -> None:
             )
     if seed < 0:
         raise ValueError(
-            f"seed must be 0 or more, got {seed}; the shipped monuments have 0 to 23, "
+            f"seed must be 0 or more, got {seed}; the shipped pictures have 0 to 26, "
             f"those for training networks {FIRST_TRAINING_SEED} and more"
         )
     if view not in range(N_VIEWS):
@@ -342,6 +346,21 @@ def draw_files(item: Shipped, assets: Path) -> dict[str, dict]:
     return entries
 
 
+def draw_street_files(seed: int, assets: Path) -> dict[str, dict]:
+    """Draw a street, write its picture and which monument is where, return their entries."""
+    street = draw_street(seed, STREETS[seed])
+    which = np.where(street.masks[0], 1, np.where(street.masks[1], 2, 0)).astype(np.uint8)
+    left, right = (STYLES[style] for style in street.styles)
+    entries = {}
+    for kind, drawn in (("", street.picture), ("_Masks", which)):
+        name = f"streets/{left}_{right}_Generated{kind}.png"
+        content = encode_png(part_image(drawn) if kind else Image.fromarray(drawn))
+        write_atomically(assets / name, content)
+        checksums = {"sha256": sha256(content), "drawn_sha256": sha256(drawn)}
+        entries[name] = {**checksums, "seed": seed}
+    return entries
+
+
 def density_picture(scanpaths: list[Array], size: tuple[int, int]) -> Array:
     """uint8 [H, W], Wooding's density map of all subjects' fixations, 255 at its maximum."""
     places = np.concatenate(scanpaths)[:, :2]
@@ -380,6 +399,8 @@ def draw_shipped(assets: Path, jobs: int) -> None:
     with ProcessPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as executor:
         drawn = executor.map(partial(draw_files, assets=assets), items)
         for files in tqdm(drawn, total=len(items), desc="drawing monuments"):
+            entries |= files
+        for files in executor.map(partial(draw_street_files, assets=assets), STREETS):
             entries |= files
     update_manifest(SCRIPT, entries, assets)
 

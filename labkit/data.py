@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -438,6 +439,30 @@ def _one_too_many(
         for first, *others in files.values()
         for path in others
     ]
+
+
+class Street(NamedTuple):
+    """A picture of two buildings side by side, the one on the left first.
+
+    picture: uint8 `[H, W, 3]`.
+    masks: bool `[2, H, W]`, where each building is seen.
+    labels: their styles, indices into `STYLES`.
+    """
+
+    picture: np.ndarray
+    masks: np.ndarray
+    labels: tuple[int, int]
+
+
+def load_streets() -> list[Street]:
+    """Load the generated pictures of two buildings in two styles, which ship with labkit."""
+    streets = []
+    for name in assets_in("streets", "_Generated.png"):
+        which = read_part_mask(asset(name.replace(".png", "_Masks.png")))
+        left, right = (STYLES.index(style) for style in Path(name).stem.split("_")[:2])
+        masks = np.stack([which == 1, which == 2])
+        streets.append(Street(open_image(asset(name)), masks, (left, right)))
+    return streets
 
 
 def read_density_map(path: str | Path) -> Tensor:

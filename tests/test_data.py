@@ -8,7 +8,14 @@ import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from labkit.data import Leaves, _camera_number, known_truth, load_heritage, load_leaves
+from labkit.data import (
+    Leaves,
+    _camera_number,
+    known_truth,
+    load_heritage,
+    load_leaves,
+    load_streets,
+)
 from labkit.models import feature_layers, load_model
 from labkit.probe import discriminant, features, mean_difference, roc_auc
 
@@ -355,6 +362,16 @@ def test_folders_without_buildings_are_named(tmp_path):
         load_heritage("nowhere")
     with pytest.raises(ValueError, match="must hold pictures"):
         load_heritage(tmp_path)
+
+
+def test_streets_show_two_buildings_side_by_side():
+    streets = load_streets()
+    assert sorted(street.labels for street in streets) == [(0, 1), (1, 2), (2, 0)]
+    for picture, (left, right), _ in streets:
+        assert picture.shape == (224, 224, 3)
+        assert not (left & right).any()
+        assert np.argwhere(left).mean(axis=0)[1] + 40 < np.argwhere(right).mean(axis=0)[1]
+        assert min(left.mean(), right.mean()) > 0.03
 
 
 @pytest.mark.real

@@ -77,6 +77,7 @@ def test_all_files_have_mexculture142s_names():
         name.format("Density Maps", r"GFDM_N_[12]\.png"): 48,
         name.format("Part Masks", r"Parts_N_[12]\.png"): 48,
         name.format("Scanpaths", r"ScanPath_N_[12]_P_(0[1-9]|1\d|20)\.txt"): 48 * 20,
+        r"streets/[A-Z][a-z]+_[A-Z][a-z]+_Generated(_Masks)?\.png": 6,
     }
     counts = {p: sum(bool(re.fullmatch(p, name)) for name in listed()) for p in patterns}
     assert counts == patterns
@@ -85,7 +86,8 @@ def test_all_files_have_mexculture142s_names():
 
 
 def test_the_manifest_lists_every_file_on_disk_with_its_checksum_and_no_other():
-    files = [path for path in (ASSETS / "heritage").rglob("*") if path.is_file()]
+    folders = (ASSETS / "heritage", ASSETS / "streets")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     on_disk = {path.relative_to(ASSETS).as_posix(): sha256(path.read_bytes()) for path in files}
     assert {name: entry["sha256"] for name, entry in listed().items()} == on_disk
 
@@ -104,6 +106,15 @@ def test_a_shipped_picture_is_drawn_again_to_the_last_bit(item):
         entry = listed()[item.file(name, "Parts_" if name == "Part Masks" else "")]
         assert entry["seed"] == item.seed
         assert entry["drawn_sha256"] == sha256(array)
+
+
+def test_a_shipped_street_is_drawn_again_to_the_last_bit():
+    street = draw_street(26, make_heritage.STREETS[26])
+    name = "streets/Prehispanic_Colonial_Generated"
+    np.testing.assert_array_equal(read(f"{name}.png"), street.picture)
+    which = read(f"{name}_Masks.png")
+    np.testing.assert_array_equal(np.stack([which == 1, which == 2]), street.masks)
+    assert listed()[f"{name}.png"]["drawn_sha256"] == sha256(street.picture)
 
 
 @pytest.mark.parametrize("item", SAMPLE, ids=lambda item: item.file("Images")[16:-4])
@@ -272,7 +283,7 @@ def test_a_street_of_one_style_has_two_different_monuments(monkeypatch):
     ("arguments", "text"),
     [
         ((0, 3), r"style must be 0 \(pre-Hispanic\), 1 \(colonial\) or 2 \(modern\), got 3"),
-        ((-1, 0), "seed must be 0 or more, got -1; the shipped monuments have 0 to 23"),
+        ((-1, 0), "seed must be 0 or more, got -1; the shipped pictures have 0 to 26"),
         ((0, 0, 32), "size must be at least 64 pixels, got 32.*draw larger"),
         ((0, 0, 64, 2), "view must be 0 or 1, got 2: a monument has two pictures"),
     ],
