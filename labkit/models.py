@@ -22,7 +22,7 @@ from labkit.assets import asset
 from labkit.explain.contract import untouched
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
-EMBEDDED = ("minivgg", "minivgg-world")
+EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
 ARCHITECTURES = ("minivgg", *PRETRAINED)  # what those two, and the files of others, are built as
 PROJECT = Path(__file__).parents[1]
@@ -188,10 +188,11 @@ def load_model(
     """Load a network by name, or one of your own from its file.
 
     Args:
-        name: "minivgg" (tells healthy leaves from black rot) and "minivgg-world" (never saw a
-            leaf) ship with labkit; "vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1" and
-            "mobilenet_v2" come from torchvision with ImageNet weights; "my_network.pt", a path
-            seen from here or from the project's root, is what data_scripts/finetune.py wrote.
+        name: "minivgg" (tells healthy leaves from black rot), "minivgg-world" (never saw a leaf)
+            and "minivgg-heritage" (tells the styles of buildings) ship with labkit; "vgg16",
+            "vgg19", "resnet18", "resnet50", "squeezenet1_1" and "mobilenet_v2" come from
+            torchvision with ImageNet weights; "my_network.pt", a path seen from here or from the
+            project's root, is what data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
             the path of a state dict for this network.
         device: where to put it; the CPU by default.
@@ -365,7 +366,7 @@ def _fetch(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
             f"the weights of this network are not on this machine and could not be downloaded "
             f"({error}); connect to the internet and run the cell again, or download "
             f"{weights.url} elsewhere and put the file at {path}; "
-            "the embedded networks 'minivgg' and 'minivgg-world' need no download"
+            f"the embedded networks {', '.join(map(repr, EMBEDDED))} need no download"
         ) from error
 
 

@@ -1,20 +1,23 @@
 """The command line."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from labkit import __main__ as command_line
+from labkit.models import EMBEDDED, PRETRAINED
 
 
 def test_the_doctor_names_every_network_and_the_pictures(capsys):
     assert command_line.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for name in ("minivgg", "minivgg-world", "vgg16", "resnet50", "squeezenet1_1", "mobilenet_v2"):
+    for name in (*EMBEDDED, *PRETRAINED):
         assert f"network {name} " in said
-    assert "pictures leaves/train/healthy" in said
+    assert re.search(r"pictures leaves/train/healthy +200\n", said)
+    assert re.search(r"pictures heritage/Images +48\n", said)
     assert said.endswith("every lab can run\n")
 
 
