@@ -186,7 +186,7 @@ def evaluate(
     cases: Sequence[Case],
     methods: Mapping[str, Method],
     *,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] | Mapping[str, Metric] = tuple(METRICS),
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -196,7 +196,8 @@ def evaluate(
         model: the network to explain.
         cases: the pictures.
         methods: explainers by name, their settings bound by `functools.partial`.
-        metrics: names in `METRICS`. Those whose truth a case does not have stay empty.
+        metrics: names in `METRICS`, or a mapping of the same kind with settings of your own. Those
+            whose truth a case does not have stay empty.
         seed: given to every method that takes one and was not given another.
         progress: show a bar.
 
@@ -212,7 +213,7 @@ def evaluate(
     _check_cases(cases)
     if not methods:
         raise ValueError("methods must hold at least one explainer by name, got none")
-    check_names("metrics", metrics, METRICS)
+    metrics = _chosen(metrics)
     rows = []
     pairs = [(case, name) for case in cases for name in methods]
     for case, name in tqdm(pairs, desc="maps", disable=not progress):
@@ -227,7 +228,7 @@ def judge(
     name: str,
     method: Method,
     *,
-    metrics: Sequence[str] = tuple(METRICS),
+    metrics: Sequence[str] | Mapping[str, Metric] = tuple(METRICS),
     seed: int = 0,
 ) -> tuple[dict, Tensor, dict[str, Curve]]:
     """One method on one picture.
@@ -244,7 +245,8 @@ def judge(
         started = time.perf_counter()
         relevance = method(model, image, target, **settings)
         seconds = time.perf_counter() - started
-    values, curves = _values(Judged(model, image, target, relevance, **truth), metrics)
+    judged = Judged(model, image, target, relevance, **truth)
+    values, curves = _values(judged, _chosen(metrics))
     row = {
         "picture": case.name,
         "method": name,
@@ -292,11 +294,19 @@ def _by(size: Sequence[int]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _values(judged: Judged, metrics: Sequence[str]) -> tuple[dict[str, float], dict[str, Curve]]:
+def _chosen(metrics: Sequence[str] | Mapping[str, Metric]) -> Mapping[str, Metric]:
+    if isinstance(metrics, Mapping):
+        return metrics
+    check_names("metrics", metrics, METRICS)
+    return {name: METRICS[name] for name in metrics}
+
+
+def _values(
+    judged: Judged, metrics: Mapping[str, Metric]
+) -> tuple[dict[str, float], dict[str, Curve]]:
     """A value a metric, NaN where the truth that it needs is not known; and the curves."""
     values, curves = {}, {}
-    for name in metrics:
-        metric = METRICS[name]
+    for name, metric in metrics.items():
         known = metric.needs is None or getattr(judged, metric.needs) is not None
         value = metric.value(judged) if known else float("nan")
         if isinstance(value, Curve):

@@ -18,8 +18,10 @@ from labkit import evaluate as module
 from labkit.data import load_heritage
 from labkit.evaluate import (
     METHODS,
+    METRICS,
     BrokenPictures,
     Case,
+    Metric,
     Plan,
     as_written,
     cases_of,
@@ -95,6 +97,20 @@ def test_the_parts_of_a_generated_building_are_what_should_be_found(model):
     parts = heritage.part_masks[20] > 0
     assert 0.02 < parts.mean() < 0.6
     assert table["energy_inside"].item() == pytest.approx(parts.mean(), abs=0.01)
+
+
+def test_a_metric_can_have_settings_of_your_own(model):
+    metrics = {
+        "ends": Metric(lambda j: deletion(j.model, j.image, j.relevance, j.target, n_steps=1)),
+        "pointing_game": METRICS["pointing_game"],
+    }
+    table = evaluate(model, [case(0, target=1)], {"uniform": uniform}, metrics=metrics)
+    image = model.prepare(picture(0))
+    ends = torch.stack([image, torch.zeros_like(image)])
+    assert table["ends"].item() == pytest.approx(
+        model(ends).softmax(1)[:, 1].mean().item(), abs=1e-6
+    )
+    assert np.isnan(table["pointing_game"].item())
 
 
 def test_the_target_can_be_given(model):
