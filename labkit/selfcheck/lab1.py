@@ -1,0 +1,518 @@
+"""Lab 1: two class means, a direction between them, and how to judge it by ROC."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.probe import discriminant, mean_difference, roc_auc
+from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+
+
+def _labels(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def _two_classes(rng: np.random.Generator, n: int, D: int) -> dict[str, np.ndarray]:
+    """Features of two classes of different sizes, in mixed order."""
+    labels = rng.permutation(_labels(*[0] * (n // 3), *[1] * (n - n // 3)))
+    return {"features": normal(rng, n, D) + labels[:, None].astype(np.float32), "labels": labels}
+
+
+FIVE_POINTS = {
+    "features": numbers([[0, 0], [2, 0], [4, 3], [4, 5], [4, 4]]),
+    "labels": _labels(0, 0, 1, 1, 1),
+}
+
+# Class means
+
+
+def class_means(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """mu_0 and mu_1."""
+    return features[labels == 0].mean(dim=0), features[labels == 1].mean(dim=0)
+
+
+def _class_means_cases(rng: np.random.Generator) -> list[Case]:
+    return [
+        Case("by hand: five points in the plane", FIVE_POINTS),
+        Case("random features", _two_classes(rng, 11, 4)),
+    ]
+
+
+CLASS_MEANS = Exercise(
+    name="lab1.class_means",
+    title="The mean of each class",
+    function="class_means",
+    parts={"main": 1},
+    minutes=5,
+    solve=class_means,
+    cases=_class_means_cases,
+    mistakes=(
+        Mistake(
+            "sum instead of mean",
+            "Your vectors grow with the number of pictures in a class. What do you divide by?",
+            lambda features, labels: (
+                features[labels == 0].sum(dim=0),
+                features[labels == 1].sum(dim=0),
+            ),
+        ),
+        Mistake(
+            "divided by all pictures",
+            "You divide by the number of all pictures; each class has its own number.",
+            lambda features, labels: (
+                features[labels == 0].sum(dim=0) / len(features),
+                features[labels == 1].sum(dim=0) / len(features),
+            ),
+        ),
+        Mistake(
+            "classes swapped",
+            "The first vector is to belong to class 0, the second to class 1.",
+            lambda features, labels: class_means(features, 1 - labels),
+        ),
+        Mistake(
+            "mean over the features instead of the pictures",
+            "You average along the wrong dimension: there is one number for each picture, and "
+            "wanted is one for each feature.",
+            lambda features, labels: (
+                features[labels == 0].mean(dim=1),
+                features[labels == 1].mean(dim=1),
+            ),
+        ),
+        Mistake(
+            "median instead of mean",
+            "You take the middle value of each feature. A mean uses all of them.",
+            lambda features, labels: (
+                features[labels == 0].median(dim=0).values,
+                features[labels == 1].median(dim=0).values,
+            ),
+        ),
+    ),
+)
+
+# Mean difference
+
+
+def _difference(features: Tensor, labels: Tensor) -> Tensor:
+    mu_0, mu_1 = class_means(features, labels)
+    return mu_1 - mu_0
+
+
+def _mean_difference_cases(rng: np.random.Generator) -> list[Case]:
+    return [
+        Case("by hand: from (1, 0) to (4, 4)", FIVE_POINTS),
+        Case("random features", _two_classes(rng, 11, 4)),
+        Case("many features, few pictures", _two_classes(rng, 6, 20)),
+    ]
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm()
+
+
+MEAN_DIFFERENCE = Exercise(
+    name="lab1.mean_difference",
+    title="The direction from one mean to the other",
+    function="mean_difference",
+    parts={"main": 2},
+    minutes=10,
+    solve=mean_difference,
+    cases=_mean_difference_cases,
+    mistakes=(
+        Mistake(
+            "not normalised",
+            "The direction is right, its length is not: w is to have length 1.",
+            _difference,
+            points=1,
+        ),
+        Mistake(
+            "opposite direction",
+            "w points from class 1 to class 0, so that a large score would mean class 0.",
+            lambda features, labels: -mean_difference(features, labels),
+            points=1,
+        ),
+        Mistake(
+            "divided by the sum of absolute values",
+            "Which length is meant? Yours makes the absolute values add up to 1; the Euclidean "
+            "length is to be 1.",
+            lambda features, labels: (
+                _difference(features, labels) / _difference(features, labels).abs().sum()
+            ),
+            points=1,
+        ),
+        Mistake(
+            "divided by the squared length",
+            "You divide by the squared length. Compute the length of your w: is it 1?",
+            lambda features, labels: (
+                _difference(features, labels) / _difference(features, labels).square().sum()
+            ),
+            points=1,
+        ),
+        Mistake(
+            "sums instead of means",
+            "The classes have different numbers of pictures: with sums the larger class pulls.",
+            lambda features, labels: _unit(
+                features[labels == 1].sum(dim=0) - features[labels == 0].sum(dim=0)
+            ),
+        ),
+        Mistake(
+            "each mean normalised by itself",
+            "You bring both means to length 1 before you take their difference. Normalise the "
+            "difference alone.",
+            lambda features, labels: (
+                _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
+            ),
+        ),
+        Mistake(
+            "normalised twice",
+            "You bring both means to length 1 before you take their difference. Normalise the "
+            "difference alone.",
+            lambda features, labels: _unit(
+                _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
+            ),
+        ),
+    ),
+)
+
+# Discriminant
+
+
+def _discriminant_cases(rng: np.random.Generator) -> list[Case]:
+    by_hand = numbers([[1, 0], [0, 1], [5, -5], [0, 0]])
+    return [
+        Case("by hand: four points", {"features": by_hand, "w": numbers([0.6, 0.8])}),
+        Case("random features", {"features": normal(rng, 7, 5), "w": normal(rng, 5)}),
+        Case("one picture", {"features": normal(rng, 1, 5), "w": normal(rng, 5)}),
+    ]
+
+
+DISCRIMINANT = Exercise(
+    name="lab1.discriminant",
+    title="The linear score",
+    function="discriminant",
+    parts={"main": 1},
+    minutes=5,
+    solve=discriminant,
+    cases=_discriminant_cases,
+    mistakes=(
+        Mistake(
+            "product without the sum",
+            "You have a number for each feature of each picture. A dot product adds them up.",
+            lambda features, w: features * w,
+        ),
+        Mistake(
+            "mean instead of sum",
+            "You average over the features. A dot product adds up.",
+            lambda features, w: (features * w).mean(dim=1),
+        ),
+        Mistake(
+            "summed over the pictures",
+            "You add up over the pictures and get a number for each feature.",
+            lambda features, w: (features * w).sum(dim=0),
+        ),
+        Mistake(
+            "cosine instead of dot product",
+            "You divide by the length of the features. A picture with long features may score "
+            "high.",
+            lambda features, w: torch.cosine_similarity(features, w[None], dim=1),
+        ),
+        Mistake(
+            "a column instead of a row of scores",
+            "The numbers are right, their shape is not: wanted is [N], and [N, 1] came.",
+            lambda features, w: features @ w[:, None],
+        ),
+        Mistake(
+            "opposite sign",
+            "A picture in the direction of w must score high.",
+            lambda features, w: -(features @ w),
+        ),
+    ),
+)
+
+# Rates at one threshold
+
+
+def rates(scores: Tensor, labels: Tensor, threshold: float) -> tuple[float, float]:
+    """True and false positive rate when score >= threshold is called class 1."""
+    positive = scores >= threshold
+    return _share(positive[labels == 1]), _share(positive[labels == 0])
+
+
+def _share(answers: Tensor) -> float:
+    return answers.double().mean().item()
+
+
+def _rates_cases(rng: np.random.Generator) -> list[Case]:
+    by_hand = {"scores": numbers([1, 2, 3, 4, 5]), "labels": _labels(0, 1, 0, 1, 1)}
+    some = {"scores": normal(rng, 17), "labels": _two_classes(rng, 17, 1)["labels"]}
+    return [
+        Case("by hand: five scores, threshold 3.5", by_hand | {"threshold": 3.5}),
+        Case("by hand: a score on the threshold", by_hand | {"threshold": 3.0}),
+        Case("random scores", some | {"threshold": 0.1}),
+        Case("a threshold below all scores", some | {"threshold": -9.0}, hidden=True),
+    ]
+
+
+RATES = Exercise(
+    name="lab1.rates",
+    title="One threshold, two rates",
+    function="rates",
+    parts={"main": 2},
+    minutes=10,
+    solve=rates,
+    cases=_rates_cases,
+    mistakes=(
+        Mistake(
+            "> instead of >=",
+            "A score *on* the threshold is to be called class 1.",
+            lambda scores, labels, threshold: (
+                _share(scores[labels == 1] > threshold),
+                _share(scores[labels == 0] > threshold),
+            ),
+            points=1,
+        ),
+        Mistake(
+            "rates swapped",
+            "The true positive rate comes first, the false positive rate second.",
+            lambda scores, labels, threshold: rates(scores, 1 - labels, threshold),
+            points=1,
+        ),
+        Mistake(
+            "divided by all pictures",
+            "You divide by the number of all pictures. Each rate is a share of one class.",
+            lambda scores, labels, threshold: (
+                ((scores >= threshold) & (labels == 1)).double().mean().item(),
+                ((scores >= threshold) & (labels == 0)).double().mean().item(),
+            ),
+        ),
+        Mistake(
+            "shares of the answers instead of the classes",
+            "You ask how many of those *called* class 1 are right: that is the precision. The "
+            "rates ask how many of each *true* class are called class 1.",
+            lambda scores, labels, threshold: (
+                _share(labels[scores >= threshold] == 1),
+                _share(labels[scores >= threshold] == 0),
+            ),
+        ),
+        Mistake(
+            "counts instead of shares",
+            "You count. A rate lies between 0 and 1.",
+            lambda scores, labels, threshold: (
+                ((scores >= threshold) & (labels == 1)).sum().item(),
+                ((scores >= threshold) & (labels == 0)).sum().item(),
+            ),
+        ),
+        Mistake(
+            "class 1 below the threshold",
+            "You call class 1 what scores *below* the threshold.",
+            lambda scores, labels, threshold: rates(-scores, labels, -threshold),
+        ),
+        Mistake(
+            "true negatives instead of false positives",
+            "Your second rate is the share of class 0 that is recognised. Wanted is the share "
+            "that is mistaken for class 1.",
+            lambda scores, labels, threshold: (
+                rates(scores, labels, threshold)[0],
+                1 - rates(scores, labels, threshold)[1],
+            ),
+            points=1,
+        ),
+    ),
+)
+
+# AUC
+
+
+def _pairs(scores: Tensor, labels: Tensor) -> Tensor:
+    """Score of each picture of class 1 minus that of each picture of class 0."""
+    return (scores[labels == 1][:, None] - scores[labels == 0]).double()
+
+
+def _half_at(scores: Tensor, labels: Tensor, tie: float) -> float:
+    difference = _pairs(scores, labels)
+    return ((difference > 0).double() + tie * (difference == 0)).mean().item()
+
+
+def _trapezoids(scores: Tensor, labels: Tensor, thresholds: Tensor) -> float:
+    found = [rates(scores, labels, t.item()) for t in thresholds.sort(descending=True).values]
+    rate_1, rate_0 = torch.tensor(found).T
+    return torch.trapezoid(rate_1, rate_0).item()
+
+
+def _auc_cases(rng: np.random.Generator) -> list[Case]:
+    by_hand = {"scores": numbers([1, 2, 3, 4]), "labels": _labels(0, 1, 0, 1)}
+    ties = {"scores": numbers([1, 2, 2, 2, 3]), "labels": _labels(0, 0, 1, 1, 0)}
+    labels = _two_classes(rng, 20, 1)["labels"]
+    rounded = numbers(np.round(2 * (normal(rng, 20) + labels)))
+    return [
+        Case("by hand: three of four pairs", by_hand),
+        Case("by hand: with ties", ties),
+        Case("random scores", {"scores": normal(rng, 20) + numbers(labels), "labels": labels}),
+        Case("random scores with ties", {"scores": rounded, "labels": labels}),
+        Case("all scores are the same", {"scores": numbers([2, 2, 2]), "labels": _labels(1, 0, 1)}),
+    ]
+
+
+ROC_AUC = Exercise(
+    name="lab1.roc_auc",
+    title="The AUC, by hand",
+    function="roc_auc",
+    parts={"main": 3},
+    minutes=20,
+    solve=roc_auc,
+    cases=_auc_cases,
+    mistakes=(
+        Mistake(
+            "ties count nothing",
+            "Two equal scores are a toss of a coin: such a pair counts one half.",
+            lambda scores, labels: _half_at(scores, labels, 0.0),
+            points=2,
+        ),
+        Mistake(
+            "ties count as won",
+            "Two equal scores are a toss of a coin: such a pair counts one half.",
+            lambda scores, labels: _half_at(scores, labels, 1.0),
+            points=2,
+        ),
+        Mistake(
+            "classes swapped",
+            "You count how often class 0 outscores class 1.",
+            lambda scores, labels: roc_auc(-scores, labels),
+            points=1,
+        ),
+        Mistake(
+            "number of pairs instead of their share",
+            "You count pairs. An AUC lies between 0 and 1.",
+            lambda scores, labels: _half_at(scores, labels, 0.5) * _pairs(scores, labels).numel(),
+            points=1,
+        ),
+        Mistake(
+            "divided by all pairs, also within a class",
+            "You divide by more pairs than you compare: a pair has one picture of each class.",
+            lambda scores, labels: (
+                roc_auc(scores, labels) * _pairs(scores, labels).numel() / len(scores) ** 2
+            ),
+            points=1,
+        ),
+        Mistake(
+            "the AUC of answers at one threshold",
+            "You cut the scores at a threshold first. That throws away their order: the area below "
+            "a curve with a single corner is left.",
+            lambda scores, labels: roc_auc((scores >= scores.mean()).double(), labels),
+        ),
+        Mistake(
+            "the AUC of answers at zero",
+            "You cut the scores at a threshold first. That throws away their order: the area below "
+            "a curve with a single corner is left.",
+            lambda scores, labels: roc_auc((scores > 0).double(), labels),
+        ),
+        Mistake(
+            "accuracy instead of the area",
+            "You compute the share of right answers at one threshold. The area has no threshold.",
+            lambda scores, labels: ((scores >= 0) == (labels == 1)).double().mean().item(),
+        ),
+        Mistake(
+            "the curve does not begin at (0, 0)",
+            "Your thresholds are the scores themselves, and at the largest of them some pictures "
+            "are already called class 1. What threshold calls none of them so?",
+            lambda scores, labels: _trapezoids(scores, labels, scores.unique()),
+            points=2,
+        ),
+        Mistake(
+            "ten equal thresholds",
+            "Equally spaced thresholds cut the curve's corners. Where does a count change?",
+            lambda scores, labels: _trapezoids(
+                scores, labels, torch.linspace(scores.min().item(), scores.max().item(), 10)
+            ),
+            points=1,
+        ),
+    ),
+)
+
+# The probe as a classifier
+
+
+def probe_logits(g: Tensor, threshold: float) -> Tensor:
+    """Logits (0, g - threshold)."""
+    return torch.stack([torch.zeros_like(g), g - threshold], dim=1)
+
+
+def _probe_logits_cases(rng: np.random.Generator) -> list[Case]:
+    return [
+        Case("by hand: three scores", {"g": numbers([1, 3, -2]), "threshold": 2.0}),
+        Case("random scores", {"g": normal(rng, 6), "threshold": float(rng.normal())}),
+    ]
+
+
+PROBE_LOGITS = Exercise(
+    name="lab1.probe_logits",
+    title="The probe as a classifier",
+    function="probe_logits",
+    parts={"main": 2},
+    minutes=10,
+    solve=probe_logits,
+    cases=_probe_logits_cases,
+    mistakes=(
+        Mistake(
+            "threshold added instead of subtracted",
+            "At the threshold both logits must be equal. Is yours 0 for g = threshold?",
+            lambda g, threshold: probe_logits(g, -threshold),
+            points=1,
+        ),
+        Mistake(
+            "classes swapped",
+            "Class 0 has the logit 0 and comes first.",
+            lambda g, threshold: probe_logits(g, threshold).flip(1),
+            points=1,
+        ),
+        Mistake(
+            "both logits move",
+            "Your logits are apart by twice the margin, so that the probability differs. The logit "
+            "of class 0 stays 0.",
+            lambda g, threshold: torch.stack([threshold - g, g - threshold], dim=1),
+            points=1,
+        ),
+        Mistake(
+            "the threshold as logit of class 0",
+            "The decision is right, but the logit of class 0 is to be 0. Where does the threshold "
+            "go instead?",
+            lambda g, threshold: torch.stack([torch.full_like(g, threshold), g], dim=1),
+            points=1,
+        ),
+        Mistake(
+            "probabilities instead of logits",
+            "A softmax went over your logits. The network's output is to be what comes before it.",
+            lambda g, threshold: probe_logits(g, threshold).softmax(dim=1),
+            points=1,
+        ),
+        Mistake(
+            "classes along the rows",
+            "Logits have a row for each picture and a column for each class.",
+            lambda g, threshold: probe_logits(g, threshold).T,
+            points=1,
+        ),
+        Mistake(
+            "answers instead of logits",
+            "You give 0 or 1. A logit says how far from the threshold the picture is.",
+            lambda g, threshold: torch.stack(
+                [torch.zeros_like(g), (g >= threshold).to(g.dtype)], dim=1
+            ),
+        ),
+    ),
+)
+
+EXERCISES = (
+    CLASS_MEANS,
+    MEAN_DIFFERENCE,
+    DISCRIMINANT,
+    RATES,
+    PROBE_LOGITS,
+    ROC_AUC,
+    Exercise(
+        name="lab1.q1",
+        title="In words: a probe that is always wrong",
+        function=None,
+        parts={"main": 3},
+        minutes=10,
+    ),
+)
