@@ -144,6 +144,14 @@ def _biased(model: nn.Module, image: Tensor, target: int, *, gamma: float = 0.25
     return explain.sensitivity(explain.biased(model, gamma), image, target)
 
 
+def _perturbation(
+    model: nn.Module, image: Tensor, target: int, *, steps: int = 1000, l1: float = 0.1
+) -> Tensor:
+    return explain.perturbation_map(
+        explain.learn_perturbation(model, image, target, steps=steps, l1=l1)
+    )
+
+
 def _centre(model: nn.Module, image: Tensor, target: int) -> Tensor:
     return baselines.centre_gaussian(image.shape[1:])
 
@@ -173,6 +181,8 @@ METHODS: Mapping[str, Callable[[nn.Module], Method]] = {
     "fem": lambda model: partial(explain.fem, layer=last_conv(model)),
     "rise": lambda model: explain.rise,
     "lime": lambda model: explain.lime,
+    "perturbation": lambda model: _perturbation,
+    "mask": lambda model: explain.learn_mask,
     "centre": lambda model: _centre,
     "uniform": lambda model: _uniform,
     "random": lambda model: _random,

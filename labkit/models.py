@@ -417,7 +417,8 @@ def last_conv(model: nn.Module) -> str:
         convolution.
 
     Raises:
-        ValueError: the network has no convolution.
+        ValueError: the network has no convolution, or none but the one that cuts the picture into
+            patches for a transformer.
     """
     network = model.network if isinstance(model, Classifier) else model
     if isinstance(getattr(network, "layer4", None), nn.Module):
@@ -428,13 +429,19 @@ def last_conv(model: nn.Module) -> str:
             n for n, layer in network.features.named_children() if not isinstance(layer, pools)
         ]
         return f"features.{names[-1]}"
-    names = [n for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    if not names:
+    found = [(n, layer) for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
+    if not found or (len(found) == 1 and _cuts_patches(found[0][1])):
+        lacks = "whose only one cuts the picture into patches" if found else "without any"
         raise ValueError(
-            f"model must have a convolution, got {type(network).__name__} without any; "
-            "use a method that needs no feature maps, such as labkit.explain.sensitivity"
+            f"model must have a convolution that makes feature maps, got {type(network).__name__} "
+            f"{lacks}; use a method that needs no feature maps, such as labkit.explain.sensitivity"
         )
-    return names[-1]
+    return found[-1][0]
+
+
+def _cuts_patches(layer: nn.Conv2d) -> bool:
+    """Whether each pixel goes into one place only, as at the entrance of a vision transformer."""
+    return layer.kernel_size == layer.stride and layer.kernel_size != (1, 1)
 
 
 def feature_layers(model: nn.Module) -> list[str]:

@@ -1,4 +1,7 @@
-"""Controls that move a figure: the only module that uses ipywidgets (core widgets, 7 and 8)."""
+"""Controls that move a figure, in core ipywidgets, 7 and 8.
+
+This and `labkit.dashboard`, which is built of them, are the only modules that use ipywidgets.
+"""
 
 from __future__ import annotations
 

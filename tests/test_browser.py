@@ -1,4 +1,4 @@
-"""Labs 1 and 5 in JupyterLab under real Chromium: their controls are moved by keyboard."""
+"""Labs 1, 5 and 8 in JupyterLab under real Chromium: their controls are moved."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import skimage.data
+from PIL import Image
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -26,6 +28,7 @@ NEEDED = {  # the cells that the controls stand on
         *("parameters", "imports", "network", "leaf", "ask", "show", "live", "live-controls"),
         *("toggle", "toggle-draw", "toggle-controls"),
     ],
+    "08_your_own_picture.ipynb": ["parameters", "imports", "network", "dashboard"],
 }
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -38,9 +41,13 @@ TOKEN = "lab"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
     """JupyterLab on copies of the cells that the controls need, with settings of its own."""
-    folder = tmp_path_factory.mktemp("lab")
     (folder / "notebooks").mkdir()
     for name, needed in NEEDED.items():
         notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
@@ -149,6 +156,13 @@ def page(browser, server):
 @pytest.fixture(scope="module")
 def live(browser, server):
     page = opened(browser, server, "05_rise_lime.ipynb", "row 2, column 2")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def bench(browser, server):
+    page = opened(browser, server, "08_your_own_picture.ipynb", "Method")
     yield page
     page.close()
 
@@ -267,3 +281,42 @@ def test_other_controls_are_served_while_it_runs(live):
     assert stop.is_enabled()
     stop.click()
     wait_until(start.is_enabled)
+
+
+def test_a_photograph_is_uploaded_explained_and_reported(bench, folder, tmp_path):
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.png")
+    figure = bench.locator("img[alt*='as minivgg-heritage sees it']").first
+
+    def shown(words):
+        wait_until(lambda: words in figure.get_attribute("alt"))
+
+    with bench.expect_file_chooser() as chooser:
+        bench.get_by_role("button", name="Upload a picture").click()
+    chooser.value.set_files(tmp_path / "coffee.png")
+    shown("coffee.png as")
+    likeliest = bench.get_by_label("Class").locator("option").first.inner_text()
+    bench.get_by_label("Class").select_option(index=1)
+    bench.get_by_role("button", name="Explain").click()
+    shown("the maps of gradcam:")
+    assert likeliest.split()[0] not in figure.get_attribute("alt")  # the other class
+    bench.get_by_label("Method").select_option(label="RISE (lab 5)")
+    masks = bench.get_by_label("Masks (number)")
+    masks.fill("100")
+    masks.press("Enter")
+    wait_until(lambda: bench.get_by_text("100 forward passes").is_visible())
+    bench.get_by_role("button", name="Explain").click()
+    shown("; rise:")
+    bench.get_by_role("button", name="Save report").click()
+    page = folder / "notebooks" / "coffee explained.html"
+    wait_until(page.is_file)
+    assert "n_masks=100" in page.read_text(encoding="utf-8")
+
+
+def test_what_is_no_picture_is_refused_where_the_reader_looks(bench, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    with bench.expect_file_chooser() as chooser:
+        bench.get_by_role("button", name="Upload a picture").click()
+    chooser.value.set_files(tmp_path / "notes.png")
+    alert = bench.locator(".jp-Notebook p[role=alert]")
+    alert.wait_for()
+    assert "picture" in alert.inner_text()

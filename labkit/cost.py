@@ -1,0 +1,121 @@
+"""What an explanation will cost, told before it runs: passes, and seconds from a timed probe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from labkit.explain import input_gradient
+from labkit.explain.batches import choose_batch_size, inference, laid_out
+from labkit.explain.contract import check_image, check_model
+from labkit.explain.windows import window_intervals
+
+
+class Passes(NamedTuple):
+    """Images that go through a network: forward only, and forward and back."""
+
+    forward: int = 0
+    gradient: int = 0
+
+
+class Speed(NamedTuple):
+    """Seconds an image, on this machine, for one network and one size of image."""
+
+    forward: float
+    gradient: float
+
+
+class Cost(NamedTuple):
+    """Printed as a sentence: "2000 forward passes, about 24 s"."""
+
+    passes: Passes
+    seconds: float
+
+    def __str__(self) -> str:
+        kinds = ("forward pass", "gradient")
+        counts = [
+            f"{n} {kind}{'' if n == 1 else 's' if kind == 'gradient' else 'es'}"
+            for n, kind in zip(self.passes, kinds, strict=True)
+            if n
+        ]
+        return f"{' and '.join(counts) or 'no pass'}, {about(self.seconds)}"
+
+
+# Passes of each method of `labkit.evaluate.METHODS`, from its settings and the image.
+PASSES: Mapping[str, Callable[[Mapping[str, object], Tensor], Passes]] = {
+    "sensitivity": lambda settings, image: Passes(gradient=1),
+    "saliency": lambda settings, image: Passes(gradient=1),
+    "gradient_times_input": lambda settings, image: Passes(gradient=1),
+    "biased": lambda settings, image: Passes(gradient=1),
+    "smoothgrad": lambda settings, image: Passes(gradient=settings.get("n_samples", 50)),
+    "integrated_gradients": lambda settings, image: Passes(gradient=settings.get("n_steps", 50)),
+    "occlusion": lambda settings, image: Passes(forward=1 + _n_windows(settings, image)),
+    "gradcam": lambda settings, image: Passes(forward=1),
+    "fem": lambda settings, image: Passes(forward=1),
+    "rise": lambda settings, image: Passes(forward=settings.get("n_masks", 2000)),
+    "lime": lambda settings, image: Passes(forward=settings.get("n_samples", 1000)),
+    "perturbation": lambda settings, image: Passes(gradient=settings.get("steps", 1000)),
+    "mask": lambda settings, image: Passes(gradient=settings.get("steps", 200)),
+}
+
+
+def speed(model: nn.Module, image: Tensor) -> Speed:
+    """Time a probe batch, the second of two: the first warms up.
+
+    Args:
+        model: any network.
+        image: `[C, H, W]`, as it will be explained.
+    """
+    check_model(model)
+    check_image(image)
+    size = choose_batch_size(image)
+    images = laid_out(image.expand(size, -1, -1, -1))
+
+    def forward() -> None:
+        with inference(model):
+            model(images)
+
+    return Speed(_timed(forward) / size, _timed(lambda: input_gradient(model, image, 0)))
+
+
+def forecast(method: str, settings: Mapping[str, object], image: Tensor, per_image: Speed) -> Cost:
+    """What a method of `labkit.evaluate.METHODS` will cost.
+
+    Args:
+        method: its name; one that is not known here, a baseline, costs nothing.
+        settings: those that differ from its defaults.
+        image: `[C, H, W]`.
+        per_image: what `speed` measured for the network.
+    """
+    passes = PASSES.get(method, lambda settings, image: Passes())(settings, image)
+    seconds = passes.forward * per_image.forward + passes.gradient * per_image.gradient
+    return Cost(passes, seconds)
+
+
+def about(seconds: float) -> str:
+    """A forecast in words, no more exact than it is: "about 20 s", "about 3 min"."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        digits = 1 if seconds < 10 else 2
+        return f"about {float(f'{seconds:.{digits}g}'):g} s"
+    return f"about {seconds / 60:.0f} min"
+
+
+def _n_windows(settings: Mapping[str, object], image: Tensor) -> int:
+    patch, stride = settings.get("patch", 32), settings.get("stride", 14)
+    rows, columns = (len(window_intervals(side, patch, stride)) for side in image.shape[1:])
+    return rows * columns
+
+
+def _timed(work: Callable[[], object]) -> float:
+    work()
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started

@@ -1,0 +1,255 @@
+"""Lab 8's dashboard: a picture of your own, any method, side by side (core ipywidgets, 7 and 8)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import ipywidgets
+from IPython.display import HTML, display
+
+from labkit.models import Classifier, Picture, feature_layers, last_conv
+from labkit.widgets import Choice, Slider, front_end_attached
+from labkit.workbench import Workbench
+
+WIDE = {"description_width": "initial"}
+METHOD_NAMES = {
+    "Grad-CAM (lab 4)": "gradcam",
+    "FEM (lab 4)": "fem",
+    "squared gradient (lab 2)": "sensitivity",
+    "SmoothGrad (lab 2)": "smoothgrad",
+    "integrated gradients (lab 2)": "integrated_gradients",
+    "occlusion (lab 2)": "occlusion",
+    "biased gradient (lab 3)": "biased",
+    "RISE (lab 5)": "rise",
+    "LIME (lab 5)": "lime",
+    "learned perturbation (lab 7)": "perturbation",
+    "learned mask (lab 7)": "mask",
+    "edge detector (asks no network)": "edges",
+}
+SETTINGS: Mapping[str, Mapping[str, Slider]] = {
+    "fem": {"k": Slider("Standard deviations k", 2.0, 0.0, 4.0, 0.25)},
+    "smoothgrad": {
+        "n_samples": Slider("Noisy copies", 25, 2, 200, 1),
+        "noise": Slider("Noise", 0.15, 0.0, 0.6, 0.05),
+    },
+    "integrated_gradients": {"n_steps": Slider("Steps", 50, 5, 300, 5)},
+    "occlusion": {
+        "patch": Slider("Patch, pixels", 32, 4, 112, 4),
+        "stride": Slider("Stride, pixels", 14, 2, 56, 2),
+    },
+    "biased": {"gamma": Slider("Gamma", 0.25, 0.0, 2.0, 0.05)},
+    "rise": {
+        "n_masks": Slider("Masks", 500, 50, 4000, 50),
+        "cells": Slider("Cells", 8, 2, 16, 1),
+        "p": Slider("Share shown p", 0.5, 0.05, 0.95, 0.05),
+    },
+    "lime": {"n_samples": Slider("Samples", 300, 50, 2000, 50)},
+    "perturbation": {
+        "steps": Slider("Steps", 200, 20, 1000, 20),
+        "l1": Slider("Cost of a change", 0.1, 0.0, 2.0, 0.05),
+    },
+    "mask": {
+        "steps": Slider("Steps", 100, 20, 500, 20),
+        "area": Slider("Cost of the area", 0.3, 0.0, 2.0, 0.05),
+    },
+}
+WHOLE = {"n_samples", "n_steps", "patch", "stride", "n_masks", "cells", "steps"}  # whole numbers
+
+
+def uploaded(value: object) -> tuple[str, bytes] | None:
+    """Name and content of the last file in a FileUpload's value, of ipywidgets 7 or 8."""
+    files = list(value.values()) if isinstance(value, Mapping) else list(value)
+    if not files:
+        return None
+    name = files[-1].get("name") or files[-1]["metadata"]["name"]
+    return name, bytes(files[-1]["content"])
+
+
+def dashboard(model: Classifier, picture: Picture, *, name: str = "") -> Workbench:
+    """Explain a picture by any method, from a panel of controls.
+
+    Where no front end is attached, Grad-CAM or, for a network without feature maps, the squared
+    gradient is shown.
+
+    Args:
+        model: from `load_model`, or a network of your own in a `Classifier`.
+        picture: to begin with.
+        name: what to call it.
+
+    Returns:
+        The workbench behind the panel; its `explanations` can be used in further cells.
+    """
+    bench = Workbench(model)
+    bench.open(picture, name)
+    if front_end_attached():
+        display(_Panel(bench).widget)
+        return bench
+    bench.run("gradcam" if _layers(model) else "sensitivity")
+    display(HTML(bench.figure().html))
+    return bench
+
+
+def _layers(model: Classifier) -> list[str]:
+    """The layers that Grad-CAM and FEM may read; none for a network without feature maps."""
+    try:
+        return list(dict.fromkeys([*feature_layers(model), last_conv(model)]))
+    except ValueError:
+        return []
+
+
+class _Settings(NamedTuple):
+    """The controls of one method."""
+
+    shown: list[ipywidgets.Widget]
+    holders: dict[str, ipywidgets.Widget]
+
+    def values(self) -> dict[str, object]:
+        """The settings, by name."""
+        values = {name: holder.value for name, holder in self.holders.items()}
+        return {k: int(round(v)) if k in WHOLE else v for k, v in values.items()}
+
+
+def _settings(method: str, layers: list[str], usual: str) -> _Settings:
+    controls: dict[str, Slider | Choice] = dict(SETTINGS.get(method, {}))
+    if method in ("gradcam", "fem") and layers:
+        controls = {"layer": Choice("Layer", layers, usual), **controls}
+    made = {name: control.widget() for name, control in controls.items()}
+    return _Settings([shown for shown, _ in made.values()], {k: h for k, (_, h) in made.items()})
+
+
+class _Panel:
+    """The controls, and what they do."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self.layers = _layers(bench.model)
+        self.upload = ipywidgets.FileUpload(
+            accept="image/*", multiple=False, description="Upload a picture"
+        )
+        self.path = ipywidgets.Text(
+            description="or its path",
+            placeholder="my photo.jpg",
+            style=WIDE,
+            continuous_update=False,
+        )
+        self.open = ipywidgets.Button(description="Open")
+        self.target = ipywidgets.Dropdown(description="Class", style=WIDE)
+        self.method = ipywidgets.Dropdown(
+            description="Method", options=list(METHOD_NAMES.items()), style=WIDE
+        )
+        self.settings_box = ipywidgets.VBox()
+        self.cost = ipywidgets.HTML()
+        self.run = ipywidgets.Button(description="Explain", button_style="primary")
+        self.clear = ipywidgets.Button(description="Clear")
+        self.strength, self.strength_value = Slider(
+            "Overlay strength", 0.6, 0.0, 1.0, 0.05
+        ).widget()
+        self.figure = ipywidgets.HTML()
+        self.message = ipywidgets.HTML()
+        self.file = ipywidgets.Text(description="File", value="report.html", style=WIDE)
+        self.save = ipywidgets.Button(description="Save report")
+        self.save_figure = ipywidgets.Button(description="Save figure")
+        self._connect()
+        self._opened()
+
+    @property
+    def widget(self) -> ipywidgets.Widget:
+        """All of it."""
+        wrap = {"flex_flow": "row wrap"}
+        return ipywidgets.VBox(
+            [
+                ipywidgets.HBox([self.upload, self.path, self.open], layout=wrap),
+                ipywidgets.HBox([self.target, self.method], layout=wrap),
+                self.settings_box,
+                ipywidgets.HBox([self.run, self.clear, self.cost], layout=wrap),
+                self.strength,
+                self.message,
+                self.figure,
+                ipywidgets.HBox([self.file, self.save, self.save_figure], layout=wrap),
+            ]
+        )
+
+    def _connect(self) -> None:
+        """Let each control do its work."""
+        self.upload.observe(self._quietly(self._open_upload), names="value")
+        self.open.on_click(self._quietly(self._open_path))
+        self.method.observe(self._quietly(self._show_settings), names="value")
+        self.run.on_click(self._quietly(self._run))
+        self.clear.on_click(self._quietly(self._clear))
+        self.strength_value.observe(self._quietly(self._draw), names="value")
+        self.save.on_click(self._quietly(self._save))
+        self.save_figure.on_click(self._quietly(self._save_picture))
+
+    def _quietly(self, work: Callable[[], None]) -> Callable[[object], None]:
+        """Do the work, and say what went wrong where the reader looks, not in a log."""
+
+        def handler(event: object) -> None:
+            try:
+                self._say("")
+                work()
+            except Exception as error:
+                self._say(str(error) or type(error).__name__, role="alert")
+
+        return handler
+
+    def _say(self, text: str, role: str = "status") -> None:
+        self.message.value = f'<p role="{role}">{html.escape(text)}</p>' if text else ""
+
+    def _open_upload(self) -> None:
+        if (file := uploaded(self.upload.value)) is not None:
+            name, content = file
+            self.bench.open(content, name)
+            self._opened()
+
+    def _open_path(self) -> None:
+        self.bench.open(self.path.value.strip())
+        self._opened()
+
+    def _opened(self) -> None:
+        classes = self.bench.classes()
+        self.target.options = classes
+        self.target.value = classes[0][1]
+        self.file.value = f"{Path(self.bench.name).stem} explained.html"
+        self._show_settings()
+        self._draw()
+
+    def _show_settings(self) -> None:
+        usual = last_conv(self.bench.model) if self.layers else ""
+        self.settings = _settings(self.method.value, self.layers, usual)
+        self.settings_box.children = self.settings.shown
+        for holder in self.settings.holders.values():
+            holder.observe(self._quietly(self._show_cost), names="value")
+        self._show_cost()
+
+    def _show_cost(self) -> None:
+        cost = self.bench.cost(self.method.value, **self.settings.values())
+        self.cost.value = html.escape(f"{cost} on this machine")
+
+    def _run(self) -> None:
+        self.run.disabled = True
+        self._say(f"at work: {self.method.label}")
+        try:
+            said = self.bench.run(self.method.value, self.target.value, **self.settings.values())
+        finally:
+            self.run.disabled = False
+        self._draw()
+        self._say(f"{said.title} took {said.seconds:.1f} s")
+
+    def _clear(self) -> None:
+        self.bench.explanations.clear()
+        self._draw()
+
+    def _draw(self) -> None:
+        self.figure.value = self.bench.figure(strength=self.strength_value.value).html
+
+    def _save(self) -> None:
+        path = self.bench.report(self.file.value.strip(), strength=self.strength_value.value)
+        self._say(f"saved {path.resolve()}")
+
+    def _save_picture(self) -> None:
+        path = Path(self.file.value.strip()).with_suffix(".png").resolve()
+        self.bench.figure(strength=self.strength_value.value).save(path)
+        self._say(f"saved {path}")

@@ -1,0 +1,260 @@
+"""One network and one picture, asked by any method: what lab 8's dashboard stands on.
+
+bench = Workbench(load_model("squeezenet1_1"))
+bench.open("my photo.jpg")
+print(bench.cost("rise", n_masks=500))
+bench.run("rise", target=285, n_masks=500)
+bench.run("gradcam", target=285, layer="features.12")
+bench.figure(strength=0.5)
+bench.report("my photo.html")
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from labkit.cost import Cost, Speed, forecast, speed
+from labkit.evaluate import METHODS, check_names
+from labkit.figures import Figure, gallery, overlaid
+from labkit.files import write_atomically
+from labkit.images import open_image
+from labkit.metrics import note
+from labkit.models import Classifier, Picture
+
+PACKAGES = ("labkit", "torch", "torchvision", "numpy", "scikit-image", "lime")
+REPORT_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;"
+    "border-bottom:1px solid #8884;vertical-align:top}"
+    ":root{color-scheme:light dark}"
+)
+
+
+class Explanation(NamedTuple):
+    """What one method said, and how it was asked.
+
+    method: its name in `labkit.evaluate.METHODS`.
+    settings: those that were given; the others had their defaults.
+    target: the class index.
+    class_name: the class.
+    relevance: `[H, W]`.
+    seconds: it took.
+    note: what is out of the ordinary in the map, or "".
+    """
+
+    method: str
+    settings: dict[str, object]
+    target: int
+    class_name: str
+    relevance: Tensor
+    seconds: float
+    note: str
+
+    @property
+    def title(self) -> str:
+        """Method and class, in a line."""
+        return f"{self.method}: {self.class_name}"
+
+
+class Workbench:
+    """A picture, a network, and the explanations so far."""
+
+    def __init__(self, model: Classifier) -> None:
+        """Start without a picture.
+
+        Args:
+            model: from `load_model`, or a network of your own in a `Classifier`.
+        """
+        self.model = model
+        self.explanations: list[Explanation] = []
+        self._image: Tensor | None = None
+        self.name = ""
+
+    def open(self, picture: Picture, name: str = "") -> None:
+        """Take another picture; the explanations of the one before are put away.
+
+        Args:
+            picture: a path, bytes, an array or a PIL picture; turned as its camera says, and
+                prepared as the network expects.
+            name: what to call it; a path's own name by default.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no picture, empty, damaged, or too large to be one.
+        """
+        image = self.model.prepare(open_image(picture))
+        self._image, self.explanations = image, []
+        self.name = name or (Path(picture).name if isinstance(picture, str | Path) else "picture")
+        vars(self).pop("probabilities", None)
+        vars(self).pop("per_image", None)
+
+    @property
+    def image(self) -> Tensor:
+        """The prepared image `[C, H, W]`.
+
+        Raises:
+            ValueError: no picture is open.
+        """
+        if self._image is None:
+            raise ValueError("picture must be opened first, got none; open(path) or upload one")
+        return self._image
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What the network sees of the picture, uint8 `[H, W, 3]`."""
+        return self.model.picture(self.image)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Of the classes, `[K]`."""
+        with torch.no_grad():
+            return self.model(self.image[None]).softmax(dim=1)[0].cpu()
+
+    @cached_property
+    def per_image(self) -> Speed:
+        """What an image costs this network on this machine, from a probe."""
+        return speed(self.model, self.image)
+
+    def classes(self) -> list[tuple[str, int]]:
+        """All classes, the most likely first: ("tabby 80.2%", 281)."""
+        order = self.probabilities.argsort(descending=True, stable=True).tolist()
+        return [(f"{self.model.classes[k]} {self.probabilities[k]:.1%}", k) for k in order]
+
+    def cost(self, method: str, **settings: object) -> Cost:
+        """What `run` would cost with these settings."""
+        check_names("method", [method], METHODS)
+        return forecast(method, settings, self.image, self.per_image)
+
+    def run(self, method: str, target: int | None = None, **settings: object) -> Explanation:
+        """Ask a method, and keep what it says.
+
+        Args:
+            method: a name in `labkit.evaluate.METHODS`.
+            target: the class index; the most likely one by default.
+            settings: of the method.
+
+        Raises:
+            ValueError: no such method, no picture is open, or the method cannot explain this
+                network, for example because it has no feature maps.
+            IndexError: target is not one of the classes.
+        """
+        check_names("method", [method], METHODS)
+        target = int(self.probabilities.argmax()) if target is None else target
+        started = time.perf_counter()
+        relevance = METHODS[method](self.model)(self.model, self.image, target, **settings)
+        seconds = time.perf_counter() - started
+        name = self.model.classes[target]
+        said = Explanation(method, settings, target, name, relevance, seconds, note(relevance))
+        self.explanations.append(said)
+        return said
+
+    def figure(self, *, strength: float = 0.6, last: int = 6) -> Figure:
+        """The picture, and the last explanations over it, side by side.
+
+        Args:
+            strength: of the maps over the picture, from 0 (picture only) to 1 (map only).
+            last: how many explanations.
+
+        Raises:
+            ValueError: strength is outside of 0 to 1, or no picture is open.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        shown = self.explanations[-last:]
+        # From its least value if that is positive: scores of masked pictures are never near 0.
+        floors = [said.relevance.min().clamp(min=0) for said in shown]
+        maps = [
+            overlaid(self.picture, said.relevance - floor, strength)
+            for said, floor in zip(shown, floors, strict=True)
+        ]
+        titles = [said.title for said in shown]
+        seen = f"{self.name} as {self.model.name} sees it"
+        return gallery(
+            [self.picture, *maps],
+            [self.name, *titles],
+            columns=4,
+            width=2.6 * min(4, 1 + len(shown)),
+            alt=f"{seen}, and over it the maps of {'; '.join(titles)}." if shown else f"{seen}.",
+            caption=". ".join(f"{said.title}: {said.note}" for said in shown if said.note),
+        )
+
+    def report(self, path: str | Path, *, strength: float = 0.6) -> Path:
+        """Write picture, answers, explanations, settings and versions to one HTML file.
+
+        Args:
+            path: where to; an ending other than .html is an error.
+            strength: of the maps over the picture, 0 to 1.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            ValueError: the ending is another, or no picture is open.
+        """
+        path = Path(path).expanduser()
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"path must end in .html, got {path.name!r}; name it {path.stem}.html")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, self._html(strength).encode("utf-8"))
+        return path
+
+    def _html(self, strength: float) -> str:
+        title = html.escape(f"What did {self.model.name} look at in {self.name}?")
+        answers = [(name, f"{p:.1%}") for name, p in self.model.predict(self.image)]
+        asked = [
+            (
+                said.title,
+                ", ".join(f"{k}={v}" for k, v in said.settings.items()) or "defaults",
+                f"{said.seconds:.1f} s",
+                said.note,
+            )
+            for said in self.explanations
+        ]
+        parts = [
+            f"<h1>{title}</h1><p>{html.escape(self.model.description)}</p>",
+            self.figure(strength=strength, last=max(1, len(self.explanations))).html,
+            "<h2>What the network answers</h2>",
+            table(("class", "probability"), answers),
+            "<h2>How it was asked</h2>",
+            table(("method and class", "settings", "took", "note"), asked),
+            "<p>A method's seed is 0 where it draws at random and none is given.</p>",
+            "<h2>With</h2>",
+            table(("package", "version"), versions()),
+        ]
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+            f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
+            f"</head><body><main>{''.join(parts)}</main></body></html>\n"
+        )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An HTML table; everything in it is text."""
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def versions() -> list[tuple[str, str]]:
+    """Python's version, and those of the packages that a map depends on."""
+    found = [("Python", platform.python_version())]
+    for package in PACKAGES:
+        try:
+            found.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append((package, "not installed"))
+    return found

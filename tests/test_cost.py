@@ -1,0 +1,75 @@
+"""What an explanation will cost: counted passes, and seconds in proportion to them."""
+
+import pytest
+import torch
+from conftest import assert_untouched, state_of
+
+from labkit.cost import PASSES, Cost, Passes, Speed, about, forecast, speed
+from labkit.evaluate import BASELINES, METHODS, counted_images
+from labkit.models import load_model
+
+IMAGE = torch.zeros(3, 224, 224)
+ONE = Speed(forward=1.0, gradient=10.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "passes"),
+    [
+        ("gradcam", {}, Passes(forward=1)),
+        ("sensitivity", {}, Passes(gradient=1)),
+        ("smoothgrad", {"n_samples": 7}, Passes(gradient=7)),
+        ("rise", {}, Passes(forward=2000)),
+        ("rise", {"n_masks": 30}, Passes(forward=30)),
+        ("occlusion", {"patch": 224}, Passes(forward=2)),
+        ("occlusion", {"patch": 112, "stride": 112}, Passes(forward=5)),
+        ("centre", {}, Passes()),
+    ],
+)
+def test_passes_follow_the_settings(method, settings, passes):
+    cost = forecast(method, settings, IMAGE, ONE)
+    assert cost.passes == passes
+    assert cost.seconds == passes.forward + 10 * passes.gradient
+
+
+@pytest.mark.parametrize("method", ["gradcam", "fem", "rise", "lime", "sensitivity", "smoothgrad"])
+def test_the_forecast_is_what_goes_through_the_network(method):
+    model = load_model("minivgg", weights="random")
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    settings = {"rise": {"n_masks": 12}, "lime": {"n_samples": 12}, "smoothgrad": {"n_samples": 3}}
+    chosen = settings.get(method, {})
+    with counted_images(model) as count:
+        METHODS[method](model)(model, image, 1, **chosen)
+    passes = forecast(method, chosen, image, ONE).passes
+    assert count() == pytest.approx(sum(passes), abs=1)  # some look at the whole image too
+
+
+def test_every_method_is_known_or_needs_no_network():
+    assert set(METHODS) - set(BASELINES) <= set(PASSES)
+
+
+def test_the_probe_leaves_the_model_as_it_was():
+    model = load_model("minivgg", weights="random").train()
+    before = state_of(model)
+    per_image = speed(model, torch.rand(3, 32, 32))
+    assert_untouched(model, before)
+    assert 0 < per_image.forward < 5
+    assert 0 < per_image.gradient < 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.2, "less than a second"),
+        (3.456, "about 3 s"),
+        (43.21, "about 43 s"),
+        (200, "about 3 min"),
+    ],
+)
+def test_seconds_are_no_more_exact_than_they_are(seconds, words):
+    assert about(seconds) == words
+
+
+def test_a_cost_reads_as_a_sentence():
+    assert str(Cost(Passes(2000, 0), 24.1)) == "2000 forward passes, about 24 s"
+    assert str(Cost(Passes(1, 2), 0.5)) == "1 forward pass and 2 gradients, less than a second"
+    assert str(Cost(Passes(0, 0), 0.0)) == "no pass, less than a second"

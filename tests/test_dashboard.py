@@ -1,0 +1,131 @@
+"""The panel of lab 8: what its controls do, seen from Python; the browser tests see the rest."""
+
+import inspect
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from torch import nn
+
+from labkit import dashboard as panels
+from labkit.dashboard import METHOD_NAMES, SETTINGS, dashboard, uploaded
+from labkit.evaluate import METHODS
+from labkit.models import Classifier, Preprocessing, last_conv, load_model
+from labkit.workbench import Workbench
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("minivgg")
+
+
+@pytest.fixture
+def bench(model):
+    bench = Workbench(model)
+    bench.open(skimage.data.chelsea(), "cat")
+    return bench
+
+
+def test_an_upload_is_read_as_ipywidgets_7_and_8_give_it():
+    seven = {"cat.jpg": {"metadata": {"name": "cat.jpg"}, "content": b"1"}}
+    eight = ({"name": "cat.jpg", "content": memoryview(b"1")},)
+    assert uploaded(seven) == uploaded(eight) == ("cat.jpg", b"1")
+    assert uploaded(()) is uploaded({}) is None
+
+
+def test_every_method_of_the_panel_exists_and_takes_its_settings(bench):
+    assert set(SETTINGS) <= set(METHOD_NAMES.values()) <= set(METHODS)
+    for name, controls in SETTINGS.items():
+        taken = inspect.signature(METHODS[name](bench.model)).parameters
+        assert set(controls) <= set(taken)
+        for setting, control in controls.items():
+            default = taken[setting].default
+            assert isinstance(default, int) == (setting in panels.WHOLE), (name, setting)
+            assert control.minimum <= control.value <= control.maximum
+
+
+@pytest.fixture
+def panel(bench):
+    return panels._Panel(bench)
+
+
+def test_the_panel_runs_a_method_with_the_settings_shown(panel):
+    panel.method.value = "rise"
+    panel.settings.holders["n_masks"].value = 50
+    assert "50 forward passes" in panel.cost.value
+    panel.target.value = 1
+    panel.run.click()
+    (said,) = panel.bench.explanations
+    assert (said.method, said.target) == ("rise", 1)
+    assert said.settings == {"n_masks": 50, "cells": 8, "p": 0.5}
+    assert "rise: black rot" in panel.figure.value
+    assert "took" in panel.message.value
+    before = panel.figure.value
+    panel.strength_value.value = 0.1
+    assert panel.figure.value != before
+    assert len(panel.bench.explanations) == 1  # drawn again, not asked again
+    panel.clear.click()
+    assert "rise" not in panel.figure.value
+
+
+def test_the_layer_is_chosen_where_there_are_layers(panel, model):
+    panel.method.value = "gradcam"
+    layer = panel.settings.holders["layer"]
+    assert layer.value == last_conv(model)
+    layer.value = "features.23"
+    panel.run.click()
+    assert panel.bench.explanations[0].settings == {"layer": "features.23"}
+    panel.method.value = "sensitivity"
+    assert panel.settings.holders == {}
+
+
+def test_errors_are_shown_where_the_reader_looks(panel, tmp_path):
+    panel.path.value = str(tmp_path / "nowhere.jpg")
+    panel.open.click()
+    assert 'role="alert"' in panel.message.value
+    assert "nowhere.jpg" in panel.message.value
+    panel.file.value = "report.pdf"
+    panel.save.click()
+    assert "must end in .html" in panel.message.value
+
+
+def test_a_picture_is_opened_and_the_report_saved(panel, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(skimage.data.coffee()).save("my coffee.png")
+    panel.path.value = "my coffee.png"
+    panel.open.click()
+    assert panel.bench.name == "my coffee.png"
+    panel.method.value = "edges"
+    panel.run.click()
+    assert panel.file.value == "my coffee explained.html"
+    panel.save.click()
+    panel.save_figure.click()
+    assert (tmp_path / "my coffee explained.html").stat().st_size > 10_000
+    with Image.open(tmp_path / "my coffee explained.png") as figure:
+        assert "edges" in figure.info["Description"]
+    np.testing.assert_array_equal(Image.open("my coffee.png"), skimage.data.coffee())
+
+
+def test_without_a_front_end_one_explanation_is_shown(model, monkeypatch):
+    shown = []
+    monkeypatch.setattr(panels, "display", shown.append)
+    bench = dashboard(model, skimage.data.chelsea(), name="cat")
+    assert [said.method for said in bench.explanations] == ["gradcam"]
+    assert "<img alt=" in shown[0].data
+    monkeypatch.setattr(panels, "front_end_attached", lambda: True)
+    assert dashboard(model, skimage.data.chelsea()).explanations == []
+
+
+def test_a_network_without_feature_maps_has_no_layers_to_choose(monkeypatch):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    how = {"classes": ("a", "b"), "description": "linear", "preprocessing": Preprocessing(8, 8)}
+    model = Classifier(network, name="linear", **how)
+    monkeypatch.setattr(panels, "display", lambda shown: None)
+    bench = dashboard(model, skimage.data.chelsea())
+    assert [said.method for said in bench.explanations] == ["sensitivity"]
+    panel = panels._Panel(bench)
+    panel.method.value = "fem"
+    assert "layer" not in panel.settings.holders
+    panel.run.click()
+    assert "feature maps" in panel.message.value
