@@ -127,7 +127,10 @@ class _Panel:
         self.bench = bench
         self.layers = _layers(bench.model)
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", multiple=False, description="Upload a picture"
+            accept="image/*",
+            multiple=False,
+            description="Upload a picture",
+            layout={"width": "auto"},
         )
         self.path = ipywidgets.Text(
             description="or its path",
