@@ -307,6 +307,72 @@ def film(
 
 
 @in_house_style
+def top_classes(
+    picture: np.ndarray,
+    choices: Sequence[tuple[str, float]],
+    *,
+    alt: str,
+    caption: str = "",
+    certain: float = 0.5,
+) -> Figure:
+    """A picture and a network's first choices; a warning in words where it is not certain.
+
+    Args:
+        picture: `[H, W, 3]`.
+        choices: classes and their probabilities, best first, as from `model.predict(image)`.
+        alt: what one should see; the warning is added to it.
+        caption: text below.
+        certain: the warning is given where the best probability is below.
+    """
+    warning = ""
+    if choices[0][1] < certain:
+        warning = f"Warning: the best class has less than {certain:g}. The network is not sure."
+    canvas = Canvas(figsize=(8.0, 2.6), layout="constrained")
+    left, right = canvas.subplots(1, 2, width_ratios=[1, 2])
+    _draw_panel(left, "picture", picture)
+    left.axis("off")
+    names, values = zip(*choices, strict=True)
+    drawn = right.barh(range(len(names)), values, color="#999999" if warning else CLASS_COLOURS[0])
+    right.bar_label(drawn, [f"{value:.3f}" for value in values], padding=3)
+    right.axvline(certain, color="black", linestyle="--", linewidth=0.8)
+    right.set_yticks(range(len(names)), names)
+    right.invert_yaxis()
+    right.set(xlim=(0, 1.12), xlabel="probability")
+    right.set_title(warning, color=CLASS_COLOURS[1], fontweight="bold")
+    return Figure(canvas, f"{alt} {warning}".strip(), caption)
+
+
+@in_house_style
+def learning(
+    pictures: Mapping[str, np.ndarray],
+    lines: Mapping[str, Tensor],
+    *,
+    alt: str,
+    caption: str = "",
+) -> Figure:
+    """Pictures in a row, and what happened step by step, on a logarithmic scale.
+
+    Args:
+        pictures: `[H, W, 3]` by name.
+        lines: `[S]` by name, a value a step; what is not positive is not drawn.
+        alt: what one should see.
+        caption: text below.
+    """
+    n = len(pictures)
+    canvas = Canvas(figsize=(2.4 * n + 3.2, 2.6), layout="constrained")
+    axes = canvas.subplots(1, n + 1, width_ratios=[1] * n + [1.3])
+    for axis, (name, picture) in zip(axes, pictures.items(), strict=False):
+        _draw_panel(axis, name, picture)
+        axis.axis("off")
+    styles = zip(("#333333", *CLASS_COLOURS), ("-", "--", ":"), strict=True)
+    for (name, values), (colour, dash) in zip(lines.items(), styles, strict=False):
+        axes[-1].plot(range(1, len(values) + 1), values, dash, color=colour, label=name)
+    axes[-1].set(yscale="log", xlabel="step")
+    axes[-1].legend(fontsize=8)
+    return Figure(canvas, alt, caption)
+
+
+@in_house_style
 def gaze(
     pictures: Sequence[np.ndarray],
     fixations: Sequence[Tensor | None],

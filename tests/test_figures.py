@@ -24,12 +24,14 @@ from labkit.figures import (
     heatmap_rows,
     heatmaps,
     judged,
+    learning,
     new_canvas,
     overlaid,
     roc_curves,
     score_histogram,
     shares,
     threshold_view,
+    top_classes,
 )
 from labkit.probe import threshold_sweep
 
@@ -254,3 +256,35 @@ def test_gaze_draws_fixations_where_they_are_known(drawn):
     assert [len(axis.collections) for axis in above] == [1, 0]
     assert above[0].collections[0].get_offsets().tolist() == points.tolist()
     assert [len(axis.lines) for axis in above] == [1, 0]
+
+
+def test_an_uncertain_network_is_warned_of_in_words(drawn):
+    top_classes(PICTURE, [("tabby", 0.49), ("lynx", 0.2)], alt="two bars")
+    bars_axis = drawn["axes"][1]
+    assert bars_axis.get_title() == (
+        "Warning: the best class has less than 0.5. The network is not sure."
+    )
+    assert [bar.get_width() for bar in bars_axis.patches] == [0.49, 0.2]
+    assert [text.get_text() for text in bars_axis.get_yticklabels()] == ["tabby", "lynx"]
+    top_classes(PICTURE, [("tabby", 0.51)], alt="one bar")
+    assert drawn["axes"][1].get_title() == ""
+    top_classes(PICTURE, [("tabby", 0.51)], alt="one bar", certain=0.8)
+    assert "less than 0.8" in drawn["axes"][1].get_title()
+
+
+def test_the_warning_is_read_out_too():
+    sure, unsure = (top_classes(PICTURE, [("tabby", p)], alt="One bar.") for p in (0.5, 0.4))
+    assert sure.alt == "One bar."
+    assert unsure.alt.startswith("One bar. Warning: the best class has less than 0.5.")
+
+
+def test_what_is_learned_is_drawn_step_by_step_on_a_logarithmic_scale(drawn):
+    lines = {"loss": torch.tensor([1.0, 0.1, 0.01]), "probability": torch.tensor([0.9, 0.05])}
+    learning({"before": PICTURE, "after": PICTURE + 9}, lines, alt="two pictures and two lines")
+    before, after, curve = drawn["axes"]
+    assert [axis.get_title() for axis in (before, after)] == ["before", "after"]
+    assert after.images[0].get_array().max() == 9
+    assert curve.get_yscale() == "log"
+    assert [line.get_label() for line in curve.lines] == ["loss", "probability"]
+    assert curve.lines[0].get_xydata()[:, 0].tolist() == [1, 2, 3]
+    assert curve.lines[1].get_ydata() == pytest.approx([0.9, 0.05])

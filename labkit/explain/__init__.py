@@ -17,19 +17,35 @@ from labkit.explain.gradients import (
 )
 from labkit.explain.lime import lime, lime_samples, segment
 from labkit.explain.occlusion import occlusion
+from labkit.explain.perturbation import (
+    Perturbation,
+    PerturbationGenerator,
+    centers,
+    learn_mask,
+    learn_perturbation,
+    perturbation_map,
+    perturbation_steps,
+)
 from labkit.explain.rise import rise, rise_all, rise_steps
 
 __all__ = [
     "BiasedLayer",
+    "Perturbation",
+    "PerturbationGenerator",
     "biased",
+    "centers",
     "fem",
     "gradcam",
     "gradient_times_input",
     "input_gradient",
     "integrated_gradients",
+    "learn_mask",
+    "learn_perturbation",
     "lime",
     "lime_samples",
     "occlusion",
+    "perturbation_map",
+    "perturbation_steps",
     "rise",
     "rise_all",
     "rise_steps",
