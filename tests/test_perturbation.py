@@ -18,7 +18,6 @@ from labkit.explain import (
     perturbation_map,
     perturbation_steps,
 )
-from labkit.models import load_model
 
 
 def generator(weight, bias, **settings):
@@ -341,18 +340,6 @@ def test_the_bar_is_shown_only_when_asked_for(small_network, image, capsys, lear
     assert capsys.readouterr() == ("", "")
     learn(small_network, image, 1, steps=9, progress=True)
     assert "9/9" in capsys.readouterr().err
-
-
-@pytest.mark.real
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2"])
-@pytest.mark.parametrize("photograph", ["cat", "car", "palace"])
-def test_the_class_of_a_photograph_falls_a_hundredfold(real_folder, monkeypatch, name, photograph):
-    monkeypatch.setenv("TORCH_HOME", str(real_folder / "torch"))
-    model = load_model(name)
-    image = model.prepare(real_folder / "photos" / f"{photograph}.jpg")
-    learned = learn_perturbation(model, image, probabilities_of(model, image).argmax().item())
-    assert learned.drop > 100
 
 
 # The mask of Fong and Vedaldi
