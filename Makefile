@@ -29,13 +29,16 @@ lab: ## set up the course and open it in JupyterLab
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
 	exec $(BIN)/jupyter lab $$root notebooks/00_start.ipynb
 
+# A process for each core, and in each one thread: faster than one process with a thread a core.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile
+
 test: lint ## lint, then run all tests and all notebooks
-	@$(BIN)/python -m pytest
-	@$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
+	@$(PYTEST)
+	@$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
 
 test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
-	@$(BIN)/python -m pytest tests/real_notebooks.py
+	@$(BIN)/python -m pytest tests/real_notebooks.py tests/real_perturbation.py
 
 lint: ## check the style of code and notebooks
 	@$(SETUP) lab,test

@@ -1,8 +1,9 @@
-"""The command line: `python -m labkit doctor`, `python -m labkit evaluate`."""
+"""The command line: `python -m labkit doctor`, `evaluate`, `submit` and `grade`."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -23,6 +24,12 @@ PACKAGES = (
     "ipywidgets",
     "lime",
 )
+# Each in a module of its own: the doctor must run without what they need.
+COMMANDS = {
+    "evaluate": ("labkit.evaluate_command", "judge methods on pictures with gaze, as tables"),
+    "submit": ("labkit.submit_command", "look through an exercise, and write the file to hand in"),
+    "grade": ("labkit.grade_command", "grade a folder of notebooks in a sandbox"),
+}
 FRONT_ENDS = ("jupyterlab", "notebook", "google-colab")
 GIB = 2**30
 
@@ -88,13 +95,13 @@ def _print_networks(problems: list[str]) -> None:
     for name in EMBEDDED:
         try:
             asset(f"networks/{name}.pt")
-            print(f"network {name:15} at hand, ships with labkit")
+            print(f"network {name:17} at hand, ships with labkit")
         except (FileNotFoundError, ValueError) as error:
             problems.append(f"the network {name}: {error}")
     for name in PRETRAINED:
         path = weights_file(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"])
         state = "at hand" if path.is_file() else f"not at hand; load_model({name!r}) downloads it"
-        print(f"network {name:15} {state}")
+        print(f"network {name:17} {state}")
 
 
 def _print_pictures(problems: list[str]) -> None:
@@ -114,18 +121,16 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="print what is at hand, what is missing and how to get it")
-    evaluate = commands.add_parser(
-        "evaluate", help="judge methods on pictures with gaze, as tables"
-    )
+    parsers = {name: commands.add_parser(name, help=what) for name, (_, what) in COMMANDS.items()}
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] != ["evaluate"]:
+    name = given[0] if given else ""
+    if name not in COMMANDS:
         parser.parse_args(given)
         return 0 if doctor() else 1
-    from labkit import evaluate_command  # the doctor must run without what this needs
-
-    evaluate_command.add_arguments(evaluate)
+    command = importlib.import_module(COMMANDS[name][0])
+    command.add_arguments(parsers[name])
     try:
-        evaluate_command.main(parser.parse_args(given))
+        command.main(parser.parse_args(given))
     except (ValueError, OSError) as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 1

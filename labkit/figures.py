@@ -326,7 +326,7 @@ def top_classes(
     """
     warning = ""
     if choices[0][1] < certain:
-        warning = f"Warning: the best class has less than {certain:g}. The network is not sure."
+        warning = f"Warning: the best class is under {certain:g}; the network is not sure."
     canvas = Canvas(figsize=(8.0, 2.6), layout="constrained")
     left, right = canvas.subplots(1, 2, width_ratios=[1, 2])
     _draw_panel(left, "picture", picture)

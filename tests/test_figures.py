@@ -261,21 +261,20 @@ def test_gaze_draws_fixations_where_they_are_known(drawn):
 def test_an_uncertain_network_is_warned_of_in_words(drawn):
     top_classes(PICTURE, [("tabby", 0.49), ("lynx", 0.2)], alt="two bars")
     bars_axis = drawn["axes"][1]
-    assert bars_axis.get_title() == (
-        "Warning: the best class has less than 0.5. The network is not sure."
-    )
+    warning = "Warning: the best class is under 0.5; the network is not sure."
+    assert bars_axis.get_title() == warning
     assert [bar.get_width() for bar in bars_axis.patches] == [0.49, 0.2]
     assert [text.get_text() for text in bars_axis.get_yticklabels()] == ["tabby", "lynx"]
     top_classes(PICTURE, [("tabby", 0.51)], alt="one bar")
     assert drawn["axes"][1].get_title() == ""
     top_classes(PICTURE, [("tabby", 0.51)], alt="one bar", certain=0.8)
-    assert "less than 0.8" in drawn["axes"][1].get_title()
+    assert "under 0.8" in drawn["axes"][1].get_title()
 
 
 def test_the_warning_is_read_out_too():
     sure, unsure = (top_classes(PICTURE, [("tabby", p)], alt="One bar.") for p in (0.5, 0.4))
     assert sure.alt == "One bar."
-    assert unsure.alt.startswith("One bar. Warning: the best class has less than 0.5.")
+    assert unsure.alt.startswith("One bar. Warning: the best class is under 0.5")
 
 
 def test_what_is_learned_is_drawn_step_by_step_on_a_logarithmic_scale(drawn):

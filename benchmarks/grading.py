@@ -1,0 +1,145 @@
+"""Honest submissions by the minute, beside nbgrader's; and whether memory grows over a long batch.
+
+    python -m benchmarks.grading --nbgrader /path/to/nbgrader
+    python -m benchmarks.grading --endless
+
+nbgrader grades one submission after the other; ours are graded by two workers. Both grade the same
+right solutions of lab 4, in the same run. With --endless: 300 submissions, 10 of them endless.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import nbformat
+import psutil
+import torch
+
+from benchmarks.timing import machine
+from labkit.grading.batch import grade_all
+from labkit.grading.grade import Bundle, Seconds, Submission
+
+ROOT = Path(__file__).parents[1]
+LAB = "lab4"
+WORKERS = 2
+MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
+ENDLESS = "while True:\n    pass"
+
+
+def solved(name: str, *, endless: bool = False) -> bytes:
+    """A student's notebook with all exercises solved, or with a cell that never ends."""
+    source = nbformat.read(ROOT / "solutions" / LAB / f"{LAB}.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "exercises" / LAB / f"{LAB}.ipynb", as_version=4)
+    answers = {cell.id: cell.source for cell in source.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            lines = answers[cell.id].splitlines()
+            cell.source = "\n".join(line for line in lines if line.strip() not in MARKERS)
+    notebook.cells.append(nbformat.v4.new_code_cell(f"# {name}"))
+    if endless:
+        notebook.cells.append(nbformat.v4.new_code_cell(ENDLESS))
+    return nbformat.writes(notebook).encode("utf-8")
+
+
+def bundle() -> Bundle:
+    """What lab 4 is graded with; a cell may take five seconds."""
+    release = (ROOT / "exercises" / LAB / f"{LAB}.ipynb").read_bytes()
+    return Bundle(f"labkit.selfcheck.{LAB}", release, seconds=Seconds(5, 30, 300))
+
+
+@contextmanager
+def workers() -> Iterator[ProcessPoolExecutor]:
+    """Two processes with one thread each, and labkit loaded."""
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, spawn, torch.set_num_threads, (1,)) as executor:
+        yield executor
+
+
+def ours(submissions: list[Submission], out: Path) -> float:
+    """Seconds that we take, from nothing to the last result."""
+    begin = time.perf_counter()
+    with workers() as executor:
+        results = grade_all(submissions, bundle(), out, executor=executor, workers=WORKERS)
+    seconds = time.perf_counter() - begin
+    lost = [one for result in results.values() for one in result.exercises if one.causes]
+    if lost:
+        raise RuntimeError(f"a right solution lost points: {lost[0]}")
+    return seconds
+
+
+def nbgraders(submissions: list[Submission], course: Path, command: str) -> float:
+    """Seconds that nbgrader takes for the same notebooks, the release made before."""
+    shutil.copytree(ROOT / "solutions", course / "solutions")
+    shutil.copy(ROOT / "nbgrader_config.py", course)
+    for one in submissions:
+        folder = course / "submitted" / one.student / LAB
+        folder.mkdir(parents=True)
+        (folder / f"{LAB}.ipynb").write_bytes(one.content)
+    settings = {"cwd": course, "check": True, "stdout": subprocess.DEVNULL}
+    path = f"{Path(command).resolve().parent}:{os.environ['PATH']}"  # nbgrader calls alembic
+    settings |= {"stderr": subprocess.DEVNULL, "env": os.environ | {"PATH": path}}
+    subprocess.run([command, "generate_assignment", LAB], **settings)
+    begin = time.perf_counter()
+    subprocess.run([command, "autograde", LAB], **settings)
+    seconds = time.perf_counter() - begin
+    graded = len(list((course / "autograded").glob(f"*/{LAB}/{LAB}.ipynb")))
+    if graded != len(submissions):
+        raise RuntimeError(f"nbgrader graded {graded} of {len(submissions)} notebooks")
+    return seconds
+
+
+def compare(n: int, command: str, repeats: int) -> None:
+    """Print how many submissions a minute each grades, in turn."""
+    submissions = [Submission(f"student{i:02d}", solved(f"student {i}")) for i in range(n)]
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            theirs = nbgraders(submissions, Path(folder) / "course", command)
+            mine = ours(submissions, Path(folder) / "out")
+        rates = f"{60 * n / mine:6.1f} and nbgrader's {60 * n / theirs:6.1f} a minute"
+        print(f"{n} submissions, ours {rates}: {theirs / mine:.2f} times", flush=True)
+
+
+def long_batch(n: int, endless: int) -> None:
+    """Print the memory of grader and workers along a batch with some that never end."""
+    submissions = [
+        Submission(f"student{i}", solved(f"student {i}", endless=i % (n // endless) == 5))
+        for i in range(n)
+    ]
+    with tempfile.TemporaryDirectory() as folder, workers() as executor:
+        begin = time.perf_counter()
+        for end in range(n // 6, n + 1, n // 6):
+            grade_all(submissions[:end], bundle(), Path(folder), executor=executor, workers=WORKERS)
+            me = psutil.Process()
+            held = [process.memory_info().rss / 2**20 for process in [me, *me.children()]]
+            sizes = ", ".join(f"{size:.0f}" for size in sorted(held, reverse=True))
+            print(f"{end:4d} after {time.perf_counter() - begin:5.0f} s: {sizes} MiB", flush=True)
+
+
+def main() -> None:
+    """Print the machine and what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nbgrader", default="nbgrader", help="the command of nbgrader")
+    parser.add_argument("--submissions", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--endless", action="store_true", help="the long batch instead")
+    arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    print(machine("jupyter_client"))
+    if arguments.endless:
+        long_batch(300, 10)
+    else:
+        compare(arguments.submissions, arguments.nbgrader, arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

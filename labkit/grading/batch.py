@@ -1,0 +1,243 @@
+"""Many submissions: on one machine or a cluster, resumable, and again where a check was changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from labkit.files import write_atomically
+from labkit.grading.grade import Bundle, Submission, grade_one
+from labkit.grading.results import Graded, Result, keep, load
+
+
+class NotGraded(ValueError):
+    """Some submissions could not be graded, for no fault of theirs; all others are kept."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a corrected check changes for a student."""
+
+    student: str
+    exercise: str
+    before: int | None
+    after: int | None
+
+
+def grade_all(
+    submissions: Sequence[Submission],
+    bundle: Bundle,
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> dict[str, Result]:
+    """Grade what is not graded yet; each result is kept as soon as it is there.
+
+    Args:
+        submissions: the students'.
+        bundle: what to grade them with.
+        out: a folder for `bundle.json` and `results/`.
+        executor: where the work is done: processes, a dask cluster (`client.get_executor()`);
+            here by default.
+        workers: how many it has.
+        progress: show a bar.
+
+    Returns:
+        The results by the submission's hash.
+
+    Raises:
+        NotGraded: kernels or workers broke down; the same call goes on where it stopped.
+        ValueError: out holds results of other checks.
+    """
+    claim(out, bundle)
+    results = {one.hash: load(out, one.hash, bundle.hash) for one in submissions}
+    tasks = [(one, ()) for one in _once(submissions) if results[one.hash] is None]
+    done = len(results) - len(tasks)
+    for result in _graded(tasks, bundle, done, executor, workers, progress):
+        keep(out, result)
+        results[result.submission] = result
+    return results
+
+
+def grade_changed(
+    submissions: Sequence[Submission],
+    bundle: Bundle,
+    out: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> tuple[dict[str, Result], list[Change]]:
+    """Grade the exercises whose checks were changed since `out` was made; writes nothing.
+
+    Args:
+        submissions, bundle, out, executor, workers, progress: as for `grade_all`.
+
+    Returns:
+        The new results by the submission's hash, and what changes for whom. `publish` writes them.
+
+    Raises:
+        NotGraded: kernels or workers broke down.
+        ValueError: out holds no results yet.
+    """
+    before = _claimed(out)
+    if before is None:
+        raise ValueError(f"out holds no results yet ({out}); grade without --only-changed first")
+    old = {one.hash: load(out, one.hash, before["hash"]) for one in submissions}
+    same_rest = before["rest"] == _described(bundle)["rest"]
+    tasks = []
+    for one in _once(submissions):
+        known = old[one.hash].exercises if old[one.hash] is not None and same_rest else ()
+        tasks.append((one, tuple(_still_valid(known, bundle))))
+    graded = _graded(tasks, bundle, 0, executor, workers, progress)
+    results = {result.submission: result for result in graded}
+    return results, list(_changes(submissions, old, results))
+
+
+def publish(out: Path, bundle: Bundle, results: Sequence[Result]) -> None:
+    """Keep the results of `grade_changed`, and make them the ones that count."""
+    for result in results:
+        keep(out, result)
+    _write_claim(out, bundle)
+
+
+def claim(out: Path, bundle: Bundle) -> None:
+    """Make the folder this bundle's own, or see that it is.
+
+    Raises:
+        ValueError: it is another's.
+    """
+    before = _claimed(out)
+    if before is None:
+        _write_claim(out, bundle)
+    elif before["hash"] != bundle.hash:
+        now, then = bundle.fingerprints, before["exercises"]
+        changed = [name for name in now if now[name] != then.get(name)]
+        what = f"the checks of {', '.join(changed)}" if changed else "the limits or the notebook"
+        raise ValueError(
+            f"out holds results of another version ({out}; different: {what}); --only-changed "
+            "grades what that touches and shows the difference first, or choose another folder"
+        )
+
+
+def _described(bundle: Bundle) -> dict:
+    return {"hash": bundle.hash, "rest": bundle.rest, "exercises": bundle.fingerprints}
+
+
+def _claimed(out: Path) -> dict | None:
+    path = out / "bundle.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _write_claim(out: Path, bundle: Bundle) -> None:
+    text = json.dumps(_described(bundle), indent=1) + "\n"
+    write_atomically(out / "bundle.json", text.encode("utf-8"))
+
+
+def _once(submissions: Sequence[Submission]) -> list[Submission]:
+    """Files that are equal are graded once."""
+    return list({one.hash: one for one in submissions}.values())
+
+
+def _still_valid(known: Sequence[Graded], bundle: Bundle) -> Iterator[Graded]:
+    for one in known:
+        if bundle.fingerprints.get(one.name) == one.fingerprint and one.points is not None:
+            yield one
+
+
+def _changes(
+    submissions: Sequence[Submission],
+    old: dict[str, Result | None],
+    new: dict[str, Result],
+) -> Iterator[Change]:
+    for one in submissions:
+        before = {} if old[one.hash] is None else {g.name: g for g in old[one.hash].exercises}
+        for graded in new[one.hash].exercises:
+            points = before[graded.name].points if graded.name in before else None
+            if points != graded.points:
+                yield Change(one.student, graded.name, points, graded.points)
+
+
+Task = tuple[Submission, Sequence[Graded]]
+
+
+def _graded(
+    tasks: Sequence[Task],
+    bundle: Bundle,
+    done: int,
+    executor: Executor | None,
+    workers: int,
+    progress: bool,
+) -> Iterator[Result]:
+    """Each result as it comes, with a bar.
+
+    Raises:
+        NotGraded: at the end, where some came to nothing.
+    """
+    broken: dict[str, str] = {}
+    total = done + len(tasks)
+    with tqdm(total=total, initial=done, desc="submissions", disable=not progress) as bar:
+        for (submission, _), got in _carried_out(tasks, bundle, executor, 2 * workers):
+            if isinstance(got, Exception):
+                broken[submission.student] = f"{type(got).__name__}: {got}"
+            else:
+                yield got
+            bar.update()
+    if broken:
+        reasons = "\n".join(f"  {student}: {reason}" for student, reason in sorted(broken.items()))
+        raise NotGraded(
+            f"{len(broken)} submission(s) could not be graded, for no fault of theirs:\n{reasons}\n"
+            "all other results are kept; the same command goes on"
+        )
+
+
+def _carried_out(
+    tasks: Sequence[Task], bundle: Bundle, executor: Executor | None, window: int
+) -> Iterator[tuple[Task, Result | Exception]]:
+    """Each task with what came of it; never more than `window` under way."""
+    if executor is None:
+        yield from ((task, _attempt(_work, task, bundle)) for task in tasks)
+        return
+    waiting, under_way = iter(tasks), {}
+    try:
+        while True:
+            for task in islice(waiting, window - len(under_way)):
+                under_way[_submitted(executor, task, bundle)] = task
+            if not under_way:
+                return
+            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield under_way.pop(future), _attempt(future.result)
+    finally:
+        for future in under_way:
+            future.cancel()
+
+
+def _submitted(executor: Executor, task: Task, bundle: Bundle) -> Future:
+    """A future; one that failed already where the executor has broken down."""
+    try:
+        return executor.submit(_work, task, bundle)
+    except BrokenExecutor as error:
+        future: Future = Future()
+        future.set_exception(error)
+        return future
+
+
+def _attempt(function: Callable, *arguments: object) -> Result | Exception:
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+
+
+def _work(task: Task, bundle: Bundle) -> Result:
+    submission, known = task
+    return grade_one(submission, bundle, known=known)

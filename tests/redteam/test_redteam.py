@@ -1,0 +1,122 @@
+"""Honest and hostile notebooks, graded in one batch: fair to the ones, safe from the others."""
+
+import os
+import socket
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import psutil
+import pytest
+from made import FULL, HONEST, hostile
+from toy_lab import RELEASE, RIGHT, WORDS
+
+from labkit.grading.batch import grade_all
+from labkit.grading.grade import Bundle, Seconds, Submission, grade_one
+from labkit.grading.sandbox import GIB, Limits, why_not
+
+WHY_NOT = why_not()
+pytestmark = [
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}"),
+    pytest.mark.slow,
+]
+SLEEP = 600 + os.getpid() / 1e6  # seconds: names the processes that must not stay
+HOSTILE = hostile("", "", 0, 0)  # the names; the fixture has the true ones
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory):
+    """A folder with a solution and without a canary, and a server that gives the solution away."""
+    folder = tmp_path_factory.mktemp("machine")
+    folder.chmod(0o755)
+    (folder / "solution.py").write_text("\n".join(RIGHT.values()))
+    visits = []
+
+    def serve(server):
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            visits.append(1)
+            with connection:
+                connection.sendall("\n".join(RIGHT.values()).encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        yield folder, server.getsockname()[1], visits
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return Bundle(
+        "toy_lab", RELEASE, seconds=Seconds(5, 5, 60), limits=Limits(memory=GIB, disk=GIB // 32)
+    )
+
+
+@pytest.fixture(scope="module")
+def graded(machine, bundle, tmp_path_factory):
+    """The result of every made submission."""
+    folder, port, _ = machine
+    made = HONEST | hostile(folder / "solution.py", folder / "canary", port, SLEEP)
+    submissions = [Submission(name, one.content) for name, one in made.items()]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        out = tmp_path_factory.mktemp("out")
+        results = grade_all(submissions, bundle, out, executor=executor, workers=2)
+    return {one.student: results[one.hash] for one in submissions}
+
+
+@pytest.mark.parametrize("name", HONEST | HOSTILE)
+def test_points_causes_and_notes(graded, name):
+    result, made = graded[name], (HONEST | HOSTILE)[name]
+    assert tuple(one.points for one in result.exercises) == made.points, result
+    for one in result.exercises:
+        wanted = made.causes.get(one.name, ())
+        if wanted:
+            assert set(one.causes) <= ({wanted} if isinstance(wanted, str) else set(wanted)), one
+        assert bool(one.causes) == bool(one.messages) == (one.points < one.possible), one
+    for words in made.notes:
+        assert any(words in note for note in result.notes), result.notes
+    assert result.sandboxed
+
+
+def test_nothing_is_harmed(graded, machine):
+    folder, _, visits = machine
+    assert sorted(path.name for path in folder.iterdir()) == ["solution.py"]
+    assert not visits
+    running = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    assert not [command for command in running if str(SLEEP) in command]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in HONEST if name not in ("empty", "no notebook at all", "cells deleted")],
+)
+def test_what_was_answered_in_words_is_found(graded, name):
+    assert graded[name].words == {"toy.q1": WORDS}
+
+
+def test_each_lost_point_has_words_for_the_student(graded):
+    def said(name, exercise=2):
+        return " ".join(graded[name].exercises[exercise].messages)
+
+    assert "They grow with `maps`." in said("a common mistake", 0)
+    assert "SyntaxError" in said("syntax error", 1)
+    assert "there is no function `weights`" in said("a function under another name", 0)
+    assert "was stopped after 5 s" in said("endless loop in a function", 0)
+    assert "labkit.explain is not there while a notebook is graded" in said("imports the solution")
+    assert "Network is unreachable" in said("calls outside")
+    assert "numbers, arrays or tensors are wanted" in said("equal to everything")
+    assert len(said("30 MB in an error")) < 1000
+    assert "15 MB came back" in said("a large answer")
+
+
+@pytest.mark.parametrize("name", ["reads the solution", "fetches from loopback"])
+def test_it_is_the_sandbox_that_stops_them(machine, name):
+    folder, port, _ = machine
+    made = hostile(folder / "solution.py", folder / "canary", port, SLEEP)[name]
+    trusting = Bundle("toy_lab", RELEASE, sandboxed=False)
+    result = grade_one(Submission(name, made.content), trusting)
+    assert tuple(one.points for one in result.exercises) == FULL
+    assert not result.sandboxed

@@ -1,0 +1,300 @@
+"""The commands `grade` and `submit`: the whole cycle on three small exercises."""
+
+import csv
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit import grade_command
+from labkit.__main__ import main
+from labkit.grading import grade, sandbox
+from labkit.grading.grade import Bundle, Seconds
+from labkit.grading.notebook import read_notebook
+from labkit.grading.sandbox import Limits, why_not
+from labkit.grading.submit import is_answered, lab_of, notebook_in
+from labkit.selfcheck import exercises
+
+sys.path.insert(0, str(Path(__file__).parent / "redteam"))
+import toy_lab  # noqa: E402
+
+WHY_NOT = why_not()
+needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}")
+WRONG = toy_lab.RIGHT | {"weights": "def weights(maps):\n    return maps.sum(dim=(1, 2))"}
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """`--lab` means the toy lab, whichever is asked for."""
+
+    def bundle_of(arguments):
+        return Bundle(
+            "toy_lab",
+            toy_lab.RELEASE,
+            seconds=Seconds(10, 10, 60),
+            sandboxed=not arguments.unsandboxed,
+        )
+
+    monkeypatch.setattr(grade_command, "bundle_of", bundle_of)
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    for name, answers in {"anna": toy_lab.RIGHT, "Zoë": WRONG}.items():
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "Copy of lab4.ipynb").write_bytes(toy_lab.notebook(answers))
+        (tmp_path / "in" / name / "numpy.py").write_text("raise ImportError('not numpy')")
+    (tmp_path / "in" / "late").mkdir()
+    return tmp_path / "in"
+
+
+def command(handed_in, *others):
+    out = handed_in.parent / "out"
+    return main(["grade", str(handed_in), "--lab", "4", "--out", str(out), *others]), out
+
+
+def book(out):
+    with (out / "gradebook.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+@needs_a_sandbox
+@pytest.mark.slow
+def test_the_whole_cycle(handed_in, toy, monkeypatch, capsys):
+    code, out = command(handed_in)
+    assert code == 0
+    rows = book(out)
+    assert [rows[name]["points"] for name in ("Zoë", "anna", "late")] == ["4", "6", "0"]
+    assert rows["anna"]["open"] == "toy.q1" and rows["anna"]["sandboxed"] == "yes"
+    assert "They grow with <code>maps</code>." in (out / "feedback" / "Zoë.html").read_text("utf-8")
+    assert "   1  toy.weights: sum instead of mean" in (out / "summary.txt").read_text("utf-8")
+    kept = {path: path.stat().st_mtime_ns for path in (out / "results").iterdir()}
+    assert len(kept) == 2
+
+    # Marks, and the same command again: nothing is graded twice.
+    marks = (out / "marks.csv").read_text("utf-8-sig")
+    (out / "marks.csv").write_text(marks.replace("anna,toy.q1,,3,", "anna,toy.q1,2.5,3,good"))
+    monkeypatch.setattr(grade.Kernel, "__enter__", lambda self: pytest.fail("a kernel was started"))
+    assert command(handed_in)[0] == 0
+    assert book(out)["anna"]["points"] == "8.5" and book(out)["anna"]["open"] == ""
+    assert {path: path.stat().st_mtime_ns for path in (out / "results").iterdir()} == kept
+    monkeypatch.undo()
+
+
+@needs_a_sandbox
+@pytest.mark.slow
+def test_corrected_checks_grade_what_they_touch_and_show_the_difference(
+    handed_in, toy, monkeypatch, capsys
+):
+    assert command(handed_in, "--only-changed")[0] == 1
+    assert "holds no results yet" in capsys.readouterr().err
+    _, out = command(handed_in)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    weights, *rest = toy_lab.EXERCISES
+    generous = weights.mistakes[0]._replace(points=1)
+    monkeypatch.setattr(toy_lab, "EXERCISES", (weights._replace(mistakes=(generous,)), *rest))
+
+    assert command(handed_in)[0] == 1
+    assert "different: the checks of toy.weights" in capsys.readouterr().err
+    asked = []
+    ask = grade.Run.ask
+    monkeypatch.setattr(
+        grade.Run, "ask", lambda self, one, *more: asked.append(one.name) or ask(self, one, *more)
+    )
+    assert command(handed_in, "--only-changed")[0] == 0
+    said = capsys.readouterr().out
+    assert "1 scores of 1 students change:\n  Zoë: toy.weights 0 -> 1\nnothing was written" in said
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert set(asked) == {"toy.weights"}
+    assert command(handed_in, "--only-changed", "--yes")[0] == 0
+    assert book(out)["Zoë"]["points"] == "5"
+    assert command(handed_in)[0] == 0
+
+
+@needs_a_sandbox
+@pytest.mark.slow
+def test_a_batch_goes_on_where_it_was_stopped(handed_in, toy, monkeypatch):
+    real, left = grade.Kernel.__enter__, [1]
+
+    def stopped(self):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return real(self)
+
+    monkeypatch.setattr(grade.Kernel, "__enter__", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        command(handed_in)
+    out = handed_in.parent / "out"
+    (first,) = (out / "results").iterdir()
+    written = first.stat().st_mtime_ns
+    monkeypatch.setattr(grade.Kernel, "__enter__", real)
+    assert command(handed_in)[0] == 0
+    assert len(list((out / "results").iterdir())) == 2
+    assert first.stat().st_mtime_ns == written
+
+
+@needs_a_sandbox
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_is_no_students_fault(handed_in, toy, monkeypatch, capsys):
+    monkeypatch.setattr(sandbox, "environment", lambda stand_in: {"PYTHONPATH": "/nowhere"})
+    code, out = command(handed_in)
+    assert code == 1
+    said = capsys.readouterr().err
+    assert "2 submission(s) could not be graded, for no fault of theirs" in said
+    assert "No module named 'labkit'" in said
+    assert not (out / "results").exists() and not (out / "gradebook.csv").exists()
+
+
+@needs_a_sandbox
+@pytest.mark.slow
+def test_a_dask_cluster_grades(handed_in, toy, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+    ) as cluster:
+        code, out = command(handed_in, "--scheduler", cluster.scheduler_address)
+    assert code == 0
+    assert [book(out)[name]["points"] for name in ("Zoë", "anna", "late")] == ["4", "6", "0"]
+
+
+@pytest.mark.slow
+def test_without_a_sandbox_the_results_say_so(handed_in, toy):
+    code, out = command(handed_in, "--unsandboxed")
+    assert code == 0
+    assert book(out)["anna"]["points"] == "6" and book(out)["anna"]["sandboxed"] == "NO"
+    assert "GRADED WITHOUT A SANDBOX" in (out / "summary.txt").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("system", "bwrap", "said"),
+    [
+        ("Darwin", "/usr/bin/bwrap", "needs Linux, this is Darwin; grade on a Linux machine"),
+        ("Linux", None, "there is no `bwrap` here; install it: `sudo apt install bubblewrap`"),
+        ("Linux", "/bin/false", "cannot make a sandbox here"),
+    ],
+)
+def test_where_no_sandbox_can_be_had_nothing_is_graded(
+    handed_in, toy, monkeypatch, capsys, system, bwrap, said
+):
+    monkeypatch.setattr(sandbox.platform, "system", lambda: system)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: bwrap)
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda folder, limits: ["/bin/false"])
+    code, out = command(handed_in)
+    assert code == 1 and not out.exists()
+    error = capsys.readouterr().err
+    assert said in error and "--unsandboxed grades without" in error
+
+
+def test_apparmor_is_named(monkeypatch):
+    monkeypatch.setattr(sandbox.Path, "is_file", lambda self: True)
+    monkeypatch.setattr(sandbox.Path, "read_text", lambda self: "1\n")
+    assert "kernel.apparmor_restrict_unprivileged_userns=0" in sandbox._way_out()
+
+
+def test_a_release_that_is_not_there_is_named(tmp_path, capsys):
+    assert main(["grade", str(tmp_path), "--lab", "4", "--out", "o", "--release", "nowhere"]) == 1
+    assert "not at nowhere; name it with --release" in capsys.readouterr().err
+
+
+def test_nothing_but_the_stand_in_is_left_of_labkit(tmp_path):
+    stand_in = sandbox.write_stand_in(tmp_path) / "labkit"
+    with_code = [p for p in stand_in.rglob("*.py") if "raise ImportError" not in p.read_text()]
+    assert {path.relative_to(stand_in).as_posix() for path in with_code} == {
+        *("__init__.py", "grading/__init__.py", "selfcheck/__init__.py"),
+        *sandbox.SHARED,
+    }
+    assert (stand_in / "explain.py").is_file() and (stand_in / "selfcheck" / "lab4.py").is_file()
+
+
+def test_all_file_systems_of_the_sandbox_are_limited(tmp_path):
+    command = sandbox.bubblewrap(tmp_path, Limits(disk=12345))
+    for place, option in enumerate(command):
+        if option == "--tmpfs":
+            assert command[place - 2] == "--size"
+    assert command.count("--bind") == 1 and "12345" in command
+
+
+# submit
+
+
+def solved(lab="lab4"):
+    path = Path(grade_command.PACKAGE).parent / "exercises" / lab / f"{lab}.ipynb"
+    return nbformat.read(path, as_version=4)
+
+
+def answer(notebook, name, source):
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == name:
+            cell.source = source
+    return notebook
+
+
+@pytest.mark.slow
+def test_submit_says_what_is_missing_and_writes_one_file(tmp_path, capsys):
+    notebook = answer(solved(), "lab4-fem", "def fem(A, k):\n    return undefined\n\n1 / 0")
+    path = tmp_path / "lab4.ipynb"
+    nbformat.write(notebook, path)
+    assert main(["submit", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "last saved 20" in said and "less than a minute ago" in said
+    titles = [one.title for one in exercises("lab4")]
+    missing = [line for line in said.splitlines() if line.startswith("not answered: ")]
+    assert len(missing) == len(titles) - 1 and not any("lab4.fem" in line for line in missing)
+    assert "ends with ZeroDivisionError: division by zero" in said
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["hand_in_lab4.ipynb", "lab4.ipynb"]
+    written = read_notebook((tmp_path / "hand_in_lab4.ipynb").read_bytes())
+    assert [cell.source for cell in written] == [cell.source for cell in notebook.cells]
+
+
+@pytest.mark.slow
+def test_submit_refuses_the_notebook_as_it_was_handed_out(tmp_path, capsys):
+    nbformat.write(solved(), tmp_path / "lab4.ipynb")
+    assert main(["submit", str(tmp_path / "lab4.ipynb")]) == 1
+    assert "nothing is answered in" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["lab4.ipynb"]
+
+
+def test_what_counts_as_answered():
+    notebook = solved()
+    question = next(one for one in exercises("lab4") if one.function is None)
+    place = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells].index(
+        question.grade_id
+    )
+
+    def answered():
+        return is_answered(question, read_notebook(nbformat.writes(notebook).encode()))
+
+    assert not answered()
+    notebook.cells.insert(place + 2, nbformat.v4.new_markdown_cell("In a cell below."))
+    assert answered()
+    del notebook.cells[place + 2]
+    notebook.cells[place + 1].source = "Because."
+    assert answered()
+    del notebook.cells[place + 1]
+    assert not answered()
+
+
+def test_which_notebook_is_meant(tmp_path):
+    folder = tmp_path / "lab4"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="got no notebook in"):
+        notebook_in(folder)
+    (folder / "mine.ipynb").touch()
+    (folder / "hand_in_mine.ipynb").touch()
+    assert notebook_in(folder).name == "mine.ipynb"
+    (folder / "other.ipynb").touch()
+    with pytest.raises(ValueError, match="got mine.ipynb, other.ipynb"):
+        notebook_in(folder)
+    (folder / "lab4.ipynb").touch()
+    assert notebook_in(folder).name == "lab4.ipynb"
+
+
+def test_which_lab_it_is():
+    cells = read_notebook(nbformat.writes(solved("lab4")).encode())
+    assert lab_of(cells, Path("renamed.ipynb")) == "lab4"
+    unmarked = [cell._replace(grade_id="") for cell in cells]
+    assert lab_of(unmarked, Path("Copy of lab4 (1).ipynb")) == "lab4"
+    with pytest.raises(ValueError, match="rename it to lab1.ipynb or what it is"):
+        lab_of(unmarked, Path("renamed.ipynb"))
