@@ -49,7 +49,7 @@ SETTINGS: Mapping[str, Mapping[str, Slider]] = {
     "lime": {"n_samples": Slider("Samples", 300, 50, 2000, 50)},
     "perturbation": {
         "steps": Slider("Steps", 200, 20, 1000, 20),
-        "l1": Slider("Cost of a change", 0.1, 0.0, 2.0, 0.05),
+        "l1": Slider("Cost of a change", 0.03, 0.0, 1.0, 0.01),
     },
     "mask": {
         "steps": Slider("Steps", 100, 20, 500, 20),

@@ -145,7 +145,7 @@ def _biased(model: nn.Module, image: Tensor, target: int, *, gamma: float = 0.25
 
 
 def _perturbation(
-    model: nn.Module, image: Tensor, target: int, *, steps: int = 1000, l1: float = 0.1
+    model: nn.Module, image: Tensor, target: int, *, steps: int = 1000, l1: float = 0.03
 ) -> Tensor:
     return explain.perturbation_map(
         explain.learn_perturbation(model, image, target, steps=steps, l1=l1)

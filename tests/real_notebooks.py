@@ -13,6 +13,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 OF_A_LAB = {  # what a lab is given instead of leaves, or because a real network is slow
     "05_rise_lime": {"N_MASKS": 200},
     "06_evaluation": {"DATA": "mit1003", "N_PICTURES": 3},
+    "07_learned_perturbations": {"STEPS": 20, "N_LEAVES": 1},
     "08_your_own_picture": {"DATA": "photos/cat.jpg"},
 }
 
