@@ -18,11 +18,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
-from itertools import combinations, islice
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from labkit import explain
 from labkit.data import Heritage, read_density_map, read_part_mask
+from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.images import open_image
 from labkit.metrics import (
@@ -582,19 +583,8 @@ def _carried_out(
     if executor is None:
         yield from ((task, _work(plan, *task)) for task in tasks)
         return
-    waiting, under_way = iter(tasks), {}
-    try:
-        while True:
-            for task in islice(waiting, window - len(under_way)):
-                under_way[executor.submit(_work, plan, *task)] = task
-            if not under_way:
-                return
-            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield under_way.pop(future), future.result()
-    finally:
-        for future in under_way:
-            future.cancel()
+    for task, future in finished(executor, _work, plan, tasks, window):
+        yield task, future.result()
 
 
 def _work(plan: Plan, case: Case, method: str) -> Outcome:

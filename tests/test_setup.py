@@ -26,6 +26,7 @@ FLOORS = {
     "labkit.images": 0,
     "labkit.assets": 0,
     "labkit.files": 0,
+    "labkit.executors": 0,
     "labkit.bootstrap": 0,
     "labkit.explain.contract": 0,
     "labkit.explain.windows": 0,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.grading.grade import Bundle, Submission, grade_one
 from labkit.grading.results import Graded, Result, keep, load
@@ -204,31 +204,10 @@ def _carried_out(
 ) -> Iterator[tuple[Task, Result | Exception]]:
     """Each task with what came of it; never more than `window` under way."""
     if executor is None:
-        yield from ((task, _attempt(_work, task, bundle)) for task in tasks)
+        yield from ((task, _attempt(_work, bundle, *task)) for task in tasks)
         return
-    waiting, under_way = iter(tasks), {}
-    try:
-        while True:
-            for task in islice(waiting, window - len(under_way)):
-                under_way[_submitted(executor, task, bundle)] = task
-            if not under_way:
-                return
-            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield under_way.pop(future), _attempt(future.result)
-    finally:
-        for future in under_way:
-            future.cancel()
-
-
-def _submitted(executor: Executor, task: Task, bundle: Bundle) -> Future:
-    """A future; one that failed already where the executor has broken down."""
-    try:
-        return executor.submit(_work, task, bundle)
-    except BrokenExecutor as error:
-        future: Future = Future()
-        future.set_exception(error)
-        return future
+    for task, future in finished(executor, _work, bundle, tasks, window):
+        yield task, _attempt(future.result)
 
 
 def _attempt(function: Callable, *arguments: object) -> Result | Exception:
@@ -238,6 +217,5 @@ def _attempt(function: Callable, *arguments: object) -> Result | Exception:
         return error
 
 
-def _work(task: Task, bundle: Bundle) -> Result:
-    submission, known = task
+def _work(bundle: Bundle, submission: Submission, known: Sequence[Graded]) -> Result:
     return grade_one(submission, bundle, known=known)
