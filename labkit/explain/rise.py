@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from numbers import Real
 from typing import TypeVar
 
 import torch
@@ -31,6 +32,7 @@ from labkit.explain.contract import check_image
 from labkit.explain.masks import draw_grids, random_masks
 
 NORMALISATIONS = ("coverage", "official")
+CHECK_EVERY = 64  # masks; whole batches of the usual sizes
 Item = TypeVar("Item")
 
 
@@ -43,6 +45,7 @@ def rise(
     cells: int = 8,
     p: float = 0.5,
     normalise: str = "coverage",
+    until: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool = False,
@@ -54,22 +57,29 @@ def rise(
         image: `[C, H, W]`, normalised as the model expects; hidden pixels become zero, the mean
             colour.
         target: the class index.
-        n_masks: N, forward passes. The map's noise halves with four times as many.
+        n_masks: N, forward passes; with until, the most that it may take. The map's noise halves
+            with four times as many.
         cells: s, cells along each side of the coarse grid that a mask is made from.
         p: the probability that a cell is shown.
         normalise: "coverage" divides by the sum of the masks, "official" by N p.
+        until: stop when the map is so reliable, such as 0.95; by default all n_masks are run. The
+            reliability is Pearson's r to expect between this map and one from as many other masks:
+            by Spearman and Brown 2 r / (1 + r), where r is how well the maps from every other mask
+            and from the rest agree. Looked at every 64 masks. `rise_steps` says how many it took.
         seed: which masks; the same at every batch size and on every device. Two seeds give
             independent maps: how well they agree is the map's split-half reliability.
         batch_size: masked images per pass; chosen from the device by default. Memory depends on
             it, and not on n_masks.
-        progress: show a bar.
+        progress: show a bar, with the reliability so far if until is given.
 
     Returns:
         `[H, W]`, a probability; with "coverage" 0 where no mask showed the pixel.
 
     Raises:
         ValueError: p is not between 0 and 1, there are more cells than pixels along a side,
-            normalise is unknown, a count is too small, or the model returns NaN.
+            normalise is unknown, until is not between 0 and 1, a count is too small, or the model
+            returns NaN.
+        TypeError: until is not a number, or a count not a whole one.
         IndexError: target is not one of the classes.
     """
     steps = rise_steps(
@@ -80,6 +90,7 @@ def rise(
         cells=cells,
         p=p,
         normalise=normalise,
+        until=until,
         seed=seed,
         batch_size=batch_size,
         progress=progress,
@@ -97,23 +108,28 @@ def rise_steps(
     cells: int = 8,
     p: float = 0.5,
     normalise: str = "coverage",
+    until: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Watch the map of `rise` grow: for each batch, the masks so far and the map so far.
 
-    The arguments and errors are those of `rise`, whose result is the last map. Between two steps,
-    and when the loop is left early, the model is as it was.
+    The arguments and errors are those of `rise`, whose result is the last map. With until, the last
+    number tells how many masks it took; n_masks means that the map may be less reliable. Between
+    two steps, and when the loop is left early, the model is as it was.
 
     Returns:
         An iterator over (number of masks, `[H, W]`).
     """
     _check_settings(image, n_masks, cells, p, normalise)
+    _check_until(until)
     size = choose_batch_size(image, batch_size)
     f = lambda images: target_probability(model, images, target)[:, None]  # noqa: E731
-    sums = _sums(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, progress))
-    return ((n, _divided(total, shown, n * p, normalise)[0]) for n, total, shown in sums)
+    run = n_masks if until is None else CHECK_EVERY
+    scored = _scored(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, run))
+    sums = _growing(scored, partial(_Sums, p, normalise), n_masks, until, progress)
+    return ((whole.n, whole.S()[0]) for whole in sums)
 
 
 def rise_all(
@@ -130,7 +146,7 @@ def rise_all(
 ) -> Tensor:
     """The maps of `rise` for all classes, from the forward passes that one class takes.
 
-    The arguments and errors are those of `rise`.
+    The arguments and errors are those of `rise`, without until: classes differ in reliability.
 
     Returns:
         `[K, H, W]`, probabilities; with "coverage" they sum to 1 over the classes.
@@ -138,53 +154,105 @@ def rise_all(
     _check_settings(image, n_masks, cells, p, normalise)
     size = choose_batch_size(image, batch_size)
     f = partial(class_probabilities, model)
-    sums = _sums(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, progress))
-    n, total, shown = _last(sums)
-    return _divided(total, shown, n * p, normalise)
+    scored = _scored(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, n_masks))
+    return _last(_growing(scored, partial(_Sums, p, normalise), n_masks, None, progress)).S()
 
 
 def _last(steps: Iterable[Item]) -> Item:
     return deque(steps, maxlen=1)[0]
 
 
-def _sums(
-    model: BlackBox, f: Callable[[Tensor], Tensor], image: Tensor, batches: Iterator[Tensor]
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """After each batch: masks so far, sum of f_i M_i `[K, H, W]`, and sum of M_i `[H, W]`.
+class _Sums:
+    """Over the masks so far: their number n, and the sums of f_i M_i `[K, H, W]` and of M_i."""
 
-    The sums go on growing in place: what is to be kept must be copied.
-    """
-    n, total, shown = 0, None, torch.zeros(image.shape[1:], device=image.device)
-    for M in batches:  # [n, H, W]
+    def __init__(self, p: float, normalise: str) -> None:
+        self.p, self.normalise, self.n = p, normalise, 0
+
+    def add(self, M: Tensor, scores: Tensor) -> None:
+        """Add masks `[n, H, W]` with their scores f `[n, K]`, in place."""
+        if self.n == 0:
+            self.total = M.new_zeros(scores.shape[1], *M.shape[1:])
+            self.shown = M.new_zeros(M.shape[1:])
+        self.total.flatten(1).addmm_(scores.T, M.flatten(1))
+        self.shown += M.sum(dim=0)
+        self.n += len(M)
+
+    def S(self) -> Tensor:
+        """The maps `[K, H, W]`: divided by how often each pixel was shown, or is on average."""
+        if self.normalise == "official":
+            return self.total / (self.n * self.p)
+        return self.total / self.shown.clamp(min=torch.finfo(self.shown.dtype).tiny)
+
+
+def _growing(
+    scored: Iterable[tuple[Tensor, Tensor]],
+    sums: Callable[[], _Sums],
+    n_masks: int,
+    until: float | None,
+    progress: bool,
+) -> Iterator[_Sums]:
+    """The same sums after each batch of masks, until they are reliable enough or the masks end."""
+    whole, *halves = sums(), sums(), sums()
+    with tqdm(total=n_masks, desc="masks", disable=not progress) as bar:
+        for M, scores in scored:
+            for which, half in enumerate(halves) if until is not None else ():
+                every_other = slice((whole.n + which) % 2, None, 2)  # the same at any batch size
+                half.add(M[every_other], scores[every_other])
+            whole.add(M, scores)
+            bar.update(len(M))
+            yield whole
+            if until is not None and whole.n % CHECK_EVERY == 0:
+                reliability = _spearman_brown(*(half.S() for half in halves))
+                bar.set_postfix_str(f"reliability {reliability:.3f}")
+                if reliability >= until:
+                    return
+
+
+def _spearman_brown(S: Tensor, other: Tensor) -> float:
+    """How reliable the map from both halves of the masks is; NaN where a map is constant."""
+    r = torch.corrcoef(torch.stack([S.flatten(), other.flatten()]).double())[0, 1]
+    return (2 * r / (1 + r)).item()
+
+
+def _scored(
+    model: BlackBox, f: Callable[[Tensor], Tensor], image: Tensor, batches: Iterable[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each batch of masks M `[n, H, W]` with the scores f `[n, K]` of the masked images."""
+    for M in batches:
         with inference(model):  # not around the yield, where the caller's own code runs
-            scores = f((image * M[:, None]).to(image.dtype)).float()  # [n, K]
-        if total is None:
-            total = M.new_zeros(scores.shape[1], *shown.shape)
-        total.flatten(1).addmm_(scores.T, M.flatten(1))
-        shown += M.sum(dim=0)
-        n += len(M)
-        yield n, total, shown
+            scores = f((image * M[:, None]).to(image.dtype)).float()
+        yield M, scores
 
 
 def _mask_batches(
-    image: Tensor, n_masks: int, cells: int, p: float, seed: int, size: int, progress: bool
+    image: Tensor, n_masks: int, cells: int, p: float, seed: int, size: int, run: int
 ) -> Iterator[Tensor]:
-    """The masks `[n, H, W]`, a batch at a time, so that they never fill the memory."""
+    """The masks `[n, H, W]`, a batch at a time, so that they never fill the memory.
+
+    No batch goes beyond a multiple of `run` masks.
+    """
     generator = torch.Generator().manual_seed(seed)
     H, W = image.shape[1:]
-    with tqdm(total=n_masks, desc="masks", disable=not progress) as bar:
-        for start in range(0, n_masks, size):
-            n = min(size, n_masks - start)
-            grids, shifts = draw_grids(n, (H, W), cells=cells, p=p, generator=generator)
-            yield random_masks(grids.to(image.device), shifts.to(image.device), (H, W))
-            bar.update(n)
+    done = 0
+    while done < n_masks:
+        n = min(size, n_masks - done, run - done % run)
+        grids, shifts = draw_grids(n, (H, W), cells=cells, p=p, generator=generator)
+        yield random_masks(grids.to(image.device), shifts.to(image.device), (H, W))
+        done += n
 
 
-def _divided(total: Tensor, shown: Tensor, expected: float, normalise: str) -> Tensor:
-    """S, the sum of f_i M_i over how often each pixel was shown, or is on average (N p)."""
-    if normalise == "official":
-        return total / expected
-    return total / shown.clamp(min=torch.finfo(shown.dtype).tiny)
+def _check_until(until: float | None) -> None:
+    if until is None:
+        return
+    if isinstance(until, bool) or not isinstance(until, Real):
+        raise TypeError(
+            f"until must be a number between 0 and 1, or None, got {until!r}; 0.95 is usual"
+        )
+    if not 0 < until < 1:
+        raise ValueError(
+            f"until must lie between 0 and 1, got {until}; it is a correlation, which no finite "
+            "number of masks brings to 1"
+        )
 
 
 def _check_settings(image: Tensor, n_masks: int, cells: int, p: float, normalise: str) -> None:

@@ -18,7 +18,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -34,6 +36,7 @@ NAME = "labkit-sandbox"
 GIB = 2**30
 PACKAGE = Path(labkit.__file__).parent
 HOME = "/home/student"
+PREFIX = "labkit-kernel-"  # of the folders with a kernel's sockets
 
 # What of labkit is in the sandbox as it is: how to ask a function, and no answer.
 SHARED = ("selfcheck/exercise.py", "selfcheck/networks.py", "grading/inside.py", "grading/wire.py")
@@ -74,7 +77,7 @@ def why_not() -> str | None:
             "the sandbox needs bubblewrap, and there is no `bwrap` here; install it: "
             "`sudo apt install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` (Fedora)"
         )
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         write_stand_in(Path(folder))
         done = subprocess.run(
             [*bubblewrap(Path(folder), Limits()), sys.executable, "-c", ""],
@@ -249,6 +252,14 @@ def _counts_by_namespace() -> bool:
     return tuple(int(part) for part in platform.release().split(".")[:2]) >= (5, 14)
 
 
+def remove_leftovers(age: float = 86_400) -> None:
+    """Remove folders whose grader was killed; no kernel lives for a day (`age`, in seconds)."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another grader removed it
+            if not folder.is_symlink() and time.time() - folder.stat().st_mtime > age:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 class SandboxProvisioner(LocalProvisioner):
     """Starts a kernel in bubblewrap, with a folder of its own for the sockets."""
 
@@ -267,7 +278,8 @@ class SandboxProvisioner(LocalProvisioner):
         if self.sandboxed and shutil.which("bwrap") is None:
             raise NoKernel(why_not())
         if self.folder is None:
-            self.folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="labkit-")))  # mode 0700
+            remove_leftovers()
+            self.folder = Path(os.path.realpath(tempfile.mkdtemp(prefix=PREFIX)))  # mode 0700
         stand_in = write_stand_in(self.folder)
         self.parent.connection_file = str(self.folder / "connection.json")
         if platform.system() != "Windows":

@@ -12,7 +12,17 @@ from nbclient import NotebookClient
 
 from labkit.grading import sandbox
 from labkit.grading.kernel import Kernel
-from labkit.grading.sandbox import GIB, NAME, Limits, NoKernel, Watch, kernel_spec, size_of, why_not
+from labkit.grading.sandbox import (
+    GIB,
+    NAME,
+    PREFIX,
+    Limits,
+    NoKernel,
+    Watch,
+    kernel_spec,
+    size_of,
+    why_not,
+)
 
 WHY_NOT = why_not()
 needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}")
@@ -71,6 +81,22 @@ def test_where_bubblewrap_is_gone_no_kernel_starts(monkeypatch, no_leftovers):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     with pytest.raises(NoKernel, match="there is no `bwrap` here"):
         Kernel(Limits()).__enter__()
+
+
+def test_what_killed_graders_left_is_removed_after_a_day(no_leftovers):
+    old, new, other = (no_leftovers / name for name in (f"{PREFIX}old", f"{PREFIX}new", "other"))
+    for folder in (old, new, other):
+        (folder / "inner").mkdir(parents=True)
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    (no_leftovers / f"{PREFIX}link").symlink_to(other)
+    sandbox.remove_leftovers()
+    assert sorted(path.name for path in no_leftovers.iterdir()) == sorted(
+        [new.name, other.name, f"{PREFIX}link"]
+    )
+    assert (other / "inner").is_dir()
+    shutil.rmtree(no_leftovers)
+    no_leftovers.mkdir()
 
 
 def test_a_folder_is_measured_as_far_as_needed(tmp_path):
