@@ -56,7 +56,12 @@ SETTINGS: Mapping[str, Mapping[str, Slider]] = {
         "area": Slider("Cost of the area", 0.3, 0.0, 2.0, 0.05),
     },
 }
-WHOLE = {"n_samples", "n_steps", "patch", "stride", "n_masks", "cells", "steps"}  # whole numbers
+WHOLE = {  # settings that are whole numbers, though sliders give floats
+    name
+    for sliders in SETTINGS.values()
+    for name, slider in sliders.items()
+    if isinstance(slider.value, int)
+}
 
 
 def uploaded(value: object) -> tuple[str, bytes] | None:

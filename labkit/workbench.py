@@ -96,8 +96,6 @@ class Workbench:
         image = self.model.prepare(open_image(picture))
         self._image, self.explanations = image, []
         self.name = name or (Path(picture).name if isinstance(picture, str | Path) else "picture")
-        vars(self).pop("probabilities", None)
-        vars(self).pop("per_image", None)
 
     @property
     def image(self) -> Tensor:
@@ -115,7 +113,7 @@ class Workbench:
         """What the network sees of the picture, uint8 `[H, W, 3]`."""
         return self.model.picture(self.image)
 
-    @cached_property
+    @property
     def probabilities(self) -> Tensor:
         """Of the classes, `[K]`."""
         with torch.no_grad():
@@ -123,13 +121,14 @@ class Workbench:
 
     @cached_property
     def per_image(self) -> Speed:
-        """What an image costs this network on this machine, from a probe."""
+        """What an image costs this network on this machine, from a probe; all have one size."""
         return speed(self.model, self.image)
 
     def classes(self) -> list[tuple[str, int]]:
         """All classes, the most likely first: ("tabby 80.2%", 281)."""
-        order = self.probabilities.argsort(descending=True, stable=True).tolist()
-        return [(f"{self.model.classes[k]} {self.probabilities[k]:.1%}", k) for k in order]
+        probabilities = self.probabilities
+        order = probabilities.argsort(descending=True, stable=True).tolist()
+        return [(f"{self.model.classes[k]} {probabilities[k]:.1%}", k) for k in order]
 
     def cost(self, method: str, **settings: object) -> Cost:
         """What `run` would cost with these settings."""

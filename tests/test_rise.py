@@ -1,6 +1,7 @@
 """RISE, worked out by hand and against the authors' formula with scikit-image's masks."""
 
 import math
+import re
 import subprocess
 import sys
 from functools import partial
@@ -163,6 +164,65 @@ def test_between_two_steps_the_network_is_as_it_was(small_network, image):
     assert_untouched(small_network, before)
 
 
+# Masks of a 2 x 4 image, the same in both rows: (2/3, 1, 2/3, 1/3) and, shifted, (1, 2/3, 1/3, 0).
+# Less their means, (0, 1, 0, -1) / 3 and (3, 1, -1, -3) / 6: r = (4/18) / sqrt(2/9 * 5/9) = 0.632,
+# and the map from both masks has the reliability 2 r / (1 + r) = 0.775.
+LEFT = [[1.0, 0.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize(("until", "taken"), [(0.77, 2), (0.78, 6)])
+def test_where_it_stops_worked_by_hand(drawn, monkeypatch, until, taken):
+    monkeypatch.setattr(sys.modules["labkit.explain.rise"], "CHECK_EVERY", 2)
+    drawn([LEFT] * 6, [[0, 0], [0, 1], [0, 0], [0, 1], [0, 0], [0, 1]])
+    settings = {"n_masks": 6, "cells": 2, "normalise": "official", "until": until}
+    *_, (n, S) = rise_steps(corner, torch.ones(1, 2, 4), 0, **settings)
+    assert n == taken
+    # f = 2/3 and 1: (4/9 + 1, 2/3 + 2/3, 4/9 + 1/3, 2/9) / (2 * 0.5)
+    assert_close(S, torch.tensor([13 / 9, 4 / 3, 7 / 9, 2 / 9]).expand(2, 4))
+
+
+@pytest.mark.parametrize("normalise", ["coverage", "official"])
+def test_where_it_stopped_two_seeds_agree_as_well_as_asked_for(small_network, image, normalise):
+    asked = partial(rise, small_network, image, 1, normalise=normalise)
+    steps = partial(rise_steps, small_network, image, 1, n_masks=5000, normalise=normalise)
+    taken = []
+    for until in (0.8, 0.95):
+        *_, (n, S) = steps(until=until)
+        taken.append(n)
+        assert torch.equal(asked(n_masks=5000, until=until), S)
+        assert_close(asked(n_masks=n), S, rtol=0, atol=1e-6)  # from no other masks
+        maps = torch.stack([asked(n_masks=n, seed=seed).flatten() for seed in range(1, 9)])
+        agreements = torch.corrcoef(maps)[*torch.triu_indices(8, 8, 1)]
+        assert agreements.mean() > until - 0.05
+    assert 64 <= taken[0] < taken[1] < 5000
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 200])
+def test_where_it_stops_does_not_depend_on_the_batches(small_network, image, batch_size):
+    settings = {"n_masks": 3000, "until": 0.9}
+    *_, (n, S) = rise_steps(small_network, image, 1, **settings)
+    *_, (same, other) = rise_steps(small_network, image, 1, batch_size=batch_size, **settings)
+    assert n == same < 3000 and n % 64 == 0
+    assert_close(S, other, rtol=0, atol=1e-6)
+
+
+def test_a_map_that_is_never_reliable_takes_all_masks(image):
+    def always(images):
+        return [[0.25, 0.75]] * len(images)
+
+    *_, (n, S) = rise_steps(always, image, 1, n_masks=130, normalise="coverage", until=0.999)
+    assert n == 130
+    assert_close(S, torch.full((12, 16), 0.75))
+
+
+def test_the_bar_says_how_many_masks_it_took_and_how_reliable_they_are(
+    small_network, image, capsys
+):
+    settings = {"n_masks": 3000, "until": 0.9}
+    *_, (n, _) = rise_steps(small_network, image, 1, progress=True, **settings)
+    assert re.search(rf" {n}/3000 .*reliability 0\.9\d\d\]", capsys.readouterr().err)
+
+
 def test_settings_are_checked_before_the_first_step(small_network, image):
     with pytest.raises(ValueError, match="n_masks must be at least 1"):
         rise_steps(small_network, image, 1, n_masks=0)
@@ -249,6 +309,22 @@ def test_nan_from_a_function_is_refused(image):
 def test_it_refuses(small_network, image, explain, settings, kind, text):
     with pytest.raises(kind, match=text):
         explain(small_network, image, **settings)
+
+
+@pytest.mark.parametrize("explain", [rise, rise_steps])
+@pytest.mark.parametrize(
+    ("until", "kind", "text"),
+    [
+        (1, ValueError, "until must lie between 0 and 1, got 1; it is a correlation, which no"),
+        (0.0, ValueError, "until must lie between 0 and 1, got 0.0"),
+        (float("nan"), ValueError, "until must lie between 0 and 1, got nan"),
+        ("0.9", TypeError, "until must be a number between 0 and 1, or None, got '0.9'; 0.95 asks"),
+        (True, TypeError, "until must be a number between 0 and 1, or None, got True"),
+    ],
+)
+def test_it_refuses_a_reliability(small_network, image, explain, until, kind, text):
+    with pytest.raises(kind, match=text):
+        explain(small_network, image, 1, until=until)
 
 
 def test_it_refuses_what_is_no_image(small_network, image):

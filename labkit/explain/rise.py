@@ -126,8 +126,8 @@ def rise_steps(
     _check_until(until)
     size = choose_batch_size(image, batch_size)
     f = lambda images: target_probability(model, images, target)[:, None]  # noqa: E731
-    run = n_masks if until is None else CHECK_EVERY
-    scored = _scored(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, run))
+    every = n_masks if until is None else CHECK_EVERY
+    scored = _scored(model, f, image, _mask_batches(image, n_masks, cells, p, seed, size, every))
     sums = _growing(scored, partial(_Sums, p, normalise), n_masks, until, progress)
     return ((whole.n, whole.S()[0]) for whole in sums)
 
@@ -225,17 +225,17 @@ def _scored(
 
 
 def _mask_batches(
-    image: Tensor, n_masks: int, cells: int, p: float, seed: int, size: int, run: int
+    image: Tensor, n_masks: int, cells: int, p: float, seed: int, size: int, every: int
 ) -> Iterator[Tensor]:
     """The masks `[n, H, W]`, a batch at a time, so that they never fill the memory.
 
-    No batch goes beyond a multiple of `run` masks.
+    No batch goes beyond a multiple of `every` masks.
     """
     generator = torch.Generator().manual_seed(seed)
     H, W = image.shape[1:]
     done = 0
     while done < n_masks:
-        n = min(size, n_masks - done, run - done % run)
+        n = min(size, n_masks - done, every - done % every)
         grids, shifts = draw_grids(n, (H, W), cells=cells, p=p, generator=generator)
         yield random_masks(grids.to(image.device), shifts.to(image.device), (H, W))
         done += n
@@ -246,7 +246,8 @@ def _check_until(until: float | None) -> None:
         return
     if isinstance(until, bool) or not isinstance(until, Real):
         raise TypeError(
-            f"until must be a number between 0 and 1, or None, got {until!r}; 0.95 is usual"
+            f"until must be a number between 0 and 1, or None, got {until!r}; "
+            "0.95 asks for a map that others like it agree with"
         )
     if not 0 < until < 1:
         raise ValueError(
