@@ -20,11 +20,7 @@ the streets; those from 1_000_000 on are kept for training networks, which there
 shipped monument.
 """
 
-import argparse
-import io
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,15 +29,13 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from data_scripts.colonial import draw_colonial
 from data_scripts.daylight import Daylight, Sky, draw_daylight
 from data_scripts.drawing import GAMMA, Array, downsample, hsv, smoothstep, to_uint8
 from data_scripts.facades import STYLES, Room, shifted
 from data_scripts.gaze import simulate_scanpaths
-from data_scripts.manifest import ASSETS, sha256, update_manifest
+from data_scripts.manifest import ASSETS, sha256
 from data_scripts.modern import draw_modern
 from data_scripts.prehispanic import draw_prehispanic
 from data_scripts.raycast import (
@@ -55,6 +49,14 @@ from data_scripts.raycast import (
     sun_view,
     sunlit,
     trace,
+)
+from data_scripts.shipping import (
+    checksums,
+    coloured,
+    draw_all,
+    encode_png,
+    read_arguments,
+    write_sheet,
 )
 from data_scripts.surroundings import draw_crowd, draw_ground, draw_growth
 from labkit.files import write_atomically
@@ -330,7 +332,7 @@ def draw_files(item: Shipped, assets: Path) -> dict[str, dict]:
     density = density_picture(scanpaths, building.parts.shape)
     images = {
         item.file("Images"): (building.picture, Image.fromarray(building.picture)),
-        item.file("Part Masks", "Parts_"): (building.parts, part_image(building.parts)),
+        item.file("Part Masks", "Parts_"): (building.parts, coloured(building.parts, PART_PALETTE)),
         item.file("Density Maps", "GFDM_"): (density, Image.fromarray(density)),
     }
     contents = {name: encode_png(image) for name, (_, image) in images.items()}
@@ -354,10 +356,9 @@ def draw_street_files(seed: int, assets: Path) -> dict[str, dict]:
     entries = {}
     for kind, drawn in (("", street.picture), ("_Masks", which)):
         name = f"streets/{left}_{right}_Generated{kind}.png"
-        content = encode_png(part_image(drawn) if kind else Image.fromarray(drawn))
+        content = encode_png(coloured(drawn, PART_PALETTE) if kind else Image.fromarray(drawn))
         write_atomically(assets / name, content)
-        checksums = {"sha256": sha256(content), "drawn_sha256": sha256(drawn)}
-        entries[name] = {**checksums, "seed": seed}
+        entries[name] = checksums(drawn, content, seed)
     return entries
 
 
@@ -377,34 +378,6 @@ def scanpath_lines(scanpath: Array) -> bytes:
     return "".join(f"{x:.1f} {y:.1f} {seconds:.3f}\n" for x, y, seconds in scanpath).encode()
 
 
-def part_image(parts: Array) -> Image.Image:
-    """The mask itself, with a palette that shows it to the eye."""
-    image = Image.fromarray(parts)
-    image.putpalette(PART_PALETTE)
-    return image
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """PNG, as small as it gets."""
-    content = io.BytesIO()
-    image.save(content, "PNG", optimize=True)
-    return content.getvalue()
-
-
-def draw_shipped(assets: Path, jobs: int) -> None:
-    """Draw all that ships and enter it in the manifest."""
-    items = list(shipped())
-    entries = {}
-    # One thread a process: their matrix products would fight over the cores otherwise.
-    with ProcessPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as executor:
-        drawn = executor.map(partial(draw_files, assets=assets), items)
-        for files in tqdm(drawn, total=len(items), desc="drawing monuments"):
-            entries |= files
-        for files in executor.map(partial(draw_street_files, assets=assets), STREETS):
-            entries |= files
-    update_manifest(SCRIPT, entries, assets)
-
-
 # Contact sheets
 
 
@@ -414,30 +387,17 @@ def fresh(number: int) -> Building:
     return draw_building(FIRST_TRAINING_SEED + seed, seed % len(STYLES), view=view)
 
 
-def draw_sheet(path: Path, n: int, columns: int = 6) -> None:
-    """Draw fresh monuments side by side in one PNG."""
-    side = SIZE + 3
-    sheet = Image.new("RGB", (columns * side, -(-n // columns) * side), "white")
-    for number in tqdm(range(n), desc="drawing monuments"):
-        row, column = divmod(number, columns)
-        sheet.paste(Image.fromarray(fresh(number).picture), (column * side, row * side))
-    sheet.save(path)
-
-
-def draw_gaze_sheet(path: Path, n: int) -> None:
-    """Some fresh monuments, and under each its parts, fixations with a scan path, and density."""
-    side = SIZE + 3
-    sheet = Image.new("RGB", (n * side, 4 * side), "white")
-    for column in range(n):
-        for row, picture in enumerate(gaze_pictures(fresh(N_VIEWS * column), column)):
-            sheet.paste(picture, (column * side, row * side))
-    sheet.save(path)
+def gaze_rows(n: int) -> Iterator[Image.Image]:
+    """Some fresh monuments; under each its parts, fixations with a scan path, and density."""
+    columns = [gaze_pictures(fresh(N_VIEWS * column), column) for column in range(n)]
+    for row in zip(*columns, strict=True):
+        yield from row
 
 
 def gaze_pictures(building: Building, seed: int) -> Iterator[Image.Image]:
     """The picture, its parts, the fixations of all subjects with one scan path, the density."""
     yield Image.fromarray(building.picture)
-    parts = part_image(building.parts).convert("RGB")
+    parts = coloured(building.parts, PART_PALETTE).convert("RGB")
     yield Image.blend(Image.fromarray(building.picture), parts, 0.6)
     scanpaths = simulate_scanpaths(building.parts, building.style, seed)
     yield fixation_picture(building, scanpaths)
@@ -461,21 +421,17 @@ def fixation_picture(building: Building, scanpaths: list[Array]) -> Image.Image:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Draw monuments and simulate who looks where.")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for heritage/ and MANIFEST.json"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument(
-        "--sample", type=int, metavar="N", help="draw only N pictures, and the gaze on some"
-    )
-    arguments = parser.parse_args()
-    if arguments.sample:
-        folder = arguments.out or Path()
-        draw_sheet(folder / "heritage_sheet.png", arguments.sample)
-        draw_gaze_sheet(folder / "gaze_sheet.png", min(6, arguments.sample))
-    else:
-        draw_shipped(arguments.out or ASSETS, arguments.jobs)
+    arguments = read_arguments("Draw monuments and simulate who looks where.", "heritage")
+    if n := arguments.sample:
+        folder, shown = arguments.out or Path(), min(6, n)
+        pictures = (Image.fromarray(fresh(number).picture) for number in range(n))
+        write_sheet(folder / "heritage_sheet.png", pictures, n)
+        write_sheet(folder / "gaze_sheet.png", gaze_rows(shown), 4 * shown, columns=shown)
+        return
+    assets = arguments.out or ASSETS
+    tasks = [partial(draw_files, item, assets) for item in shipped()]
+    tasks += [partial(draw_street_files, seed, assets) for seed in STREETS]
+    draw_all(tasks, SCRIPT, assets, arguments.jobs)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,8 @@ Seeds: 0..499 are the shipped pictures (train healthy 0..199, train black rot 20
 therefore never see a shipped picture.
 """
 
-import argparse
 import io
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +23,6 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image
 from scipy import ndimage
-from threadpoolctl import threadpool_limits
-from tqdm.auto import tqdm
 
 from data_scripts.drawing import (
     MATERIALS,
@@ -50,7 +45,15 @@ from data_scripts.drawing import (
     tinted,
     to_uint8,
 )
-from data_scripts.manifest import ASSETS, sha256, update_manifest
+from data_scripts.manifest import ASSETS
+from data_scripts.shipping import (
+    checksums,
+    coloured,
+    draw_all,
+    encode_png,
+    read_arguments,
+    write_sheet,
+)
 from labkit.files import write_atomically
 
 SCRIPT = "data_scripts/make_leaves.py"
@@ -674,14 +677,11 @@ def draw_files(item: Shipped, assets: Path) -> dict[str, dict]:
     mask = indexed_mask(leaf)
     files = {
         f"{item.name}.jpg": (leaf.picture, encode_jpeg(leaf.picture)),
-        f"{item.name}_mask.png": (mask, encode_mask(mask)),
+        f"{item.name}_mask.png": (mask, encode_png(coloured(mask, MASK_PALETTE))),
     }
     for name, (_, content) in files.items():
         write_atomically(assets / name, content)
-    return {
-        name: {"sha256": sha256(content), "drawn_sha256": sha256(drawn), "seed": item.seed}
-        for name, (drawn, content) in files.items()
-    }
+    return {name: checksums(*drawn_file, item.seed) for name, drawn_file in files.items()}
 
 
 def encode_jpeg(picture: Array) -> bytes:
@@ -691,53 +691,21 @@ def encode_jpeg(picture: Array) -> bytes:
     return content.getvalue()
 
 
-def encode_mask(mask: Array) -> bytes:
-    """PNG whose values are 0, 1, 2 and whose palette shows them to the eye."""
-    image = Image.fromarray(mask)
-    image.putpalette(MASK_PALETTE)
-    content = io.BytesIO()
-    image.save(content, "PNG", optimize=True)
-    return content.getvalue()
-
-
-def draw_shipped(assets: Path, jobs: int) -> None:
-    """Draw all shipped pictures and enter them in the manifest."""
-    items = list(shipped())
-    entries = {}
-    # One thread a process: their matrix products would fight over the cores otherwise.
-    with ProcessPoolExecutor(jobs, initializer=threadpool_limits, initargs=(1,)) as executor:
-        drawn = executor.map(partial(draw_files, assets=assets), items, chunksize=5)
-        for files in tqdm(drawn, total=len(items), desc="drawing leaves"):
-            entries |= files
-    update_manifest(SCRIPT, entries, assets)
-
-
-def draw_sheet(path: Path, n_leaves: int, columns: int = 6) -> None:
-    """Draw fresh leaves, healthy and diseased in turn, side by side in one PNG."""
-    side = SIZE + 3
-    sheet = Image.new("RGB", (columns * side, -(-n_leaves // columns) * side), "white")
-    for number in tqdm(range(n_leaves), desc="drawing leaves"):
-        leaf = draw_leaf(FIRST_TRAINING_SEED + number, number % 2)
-        row, column = divmod(number, columns)
-        sheet.paste(Image.fromarray(leaf.picture), (column * side, row * side))
-    sheet.save(path)
+def fresh_leaves(n: int) -> Iterator[Image.Image]:
+    """Leaves for training, healthy and diseased in turn."""
+    for number in range(n):
+        yield Image.fromarray(draw_leaf(FIRST_TRAINING_SEED + number, number % 2).picture)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Draw apple leaves, healthy or with black rot.")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for leaves/ and MANIFEST.json"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument(
-        "--sample", type=int, metavar="N", help="draw only N leaves, side by side, leaves_sheet.png"
-    )
-    arguments = parser.parse_args()
-    if arguments.sample:
-        draw_sheet((arguments.out or Path()) / "leaves_sheet.png", arguments.sample)
-    else:
-        draw_shipped(arguments.out or ASSETS, arguments.jobs)
+    arguments = read_arguments("Draw apple leaves, healthy or with black rot.", "leaves")
+    if n := arguments.sample:
+        write_sheet((arguments.out or Path()) / "leaves_sheet.png", fresh_leaves(n), n)
+        return
+    assets = arguments.out or ASSETS
+    tasks = [partial(draw_files, item, assets) for item in shipped()]
+    draw_all(tasks, SCRIPT, assets, arguments.jobs)
 
 
 if __name__ == "__main__":
