@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,7 +10,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from labkit.explain import input_gradient
+from labkit.explain import (
+    input_gradient,
+    integrated_gradients,
+    learn_mask,
+    learn_perturbation,
+    lime,
+    occlusion,
+    rise,
+    smoothgrad,
+)
 from labkit.explain.batches import choose_batch_size, inference, laid_out
 from labkit.explain.contract import check_image, check_model
 from labkit.explain.windows import window_intervals
@@ -51,15 +61,21 @@ PASSES: Mapping[str, Callable[[Mapping[str, object], Tensor], Passes]] = {
     "saliency": lambda settings, image: Passes(gradient=1),
     "gradient_times_input": lambda settings, image: Passes(gradient=1),
     "biased": lambda settings, image: Passes(gradient=1),
-    "smoothgrad": lambda settings, image: Passes(gradient=settings.get("n_samples", 50)),
-    "integrated_gradients": lambda settings, image: Passes(gradient=settings.get("n_steps", 50)),
+    "smoothgrad": lambda settings, image: Passes(
+        gradient=_setting(settings, smoothgrad, "n_samples")
+    ),
+    "integrated_gradients": lambda settings, image: Passes(
+        gradient=_setting(settings, integrated_gradients, "n_steps")
+    ),
     "occlusion": lambda settings, image: Passes(forward=1 + _n_windows(settings, image)),
     "gradcam": lambda settings, image: Passes(forward=1),
     "fem": lambda settings, image: Passes(forward=1),
-    "rise": lambda settings, image: Passes(forward=settings.get("n_masks", 2000)),
-    "lime": lambda settings, image: Passes(forward=settings.get("n_samples", 1000)),
-    "perturbation": lambda settings, image: Passes(gradient=settings.get("steps", 1000)),
-    "mask": lambda settings, image: Passes(gradient=settings.get("steps", 200)),
+    "rise": lambda settings, image: Passes(forward=_setting(settings, rise, "n_masks")),
+    "lime": lambda settings, image: Passes(forward=_setting(settings, lime, "n_samples")),
+    "perturbation": lambda settings, image: Passes(
+        gradient=_setting(settings, learn_perturbation, "steps")
+    ),
+    "mask": lambda settings, image: Passes(gradient=_setting(settings, learn_mask, "steps")),
 }
 
 
@@ -107,9 +123,14 @@ def about(seconds: float) -> str:
 
 
 def _n_windows(settings: Mapping[str, object], image: Tensor) -> int:
-    patch, stride = settings.get("patch", 32), settings.get("stride", 14)
+    patch, stride = (_setting(settings, occlusion, name) for name in ("patch", "stride"))
     rows, columns = (len(window_intervals(side, patch, stride)) for side in image.shape[1:])
     return rows * columns
+
+
+def _setting(settings: Mapping[str, object], explainer: Callable, name: str) -> object:
+    """A setting as given, or the explainer's default."""
+    return settings.get(name, inspect.signature(explainer).parameters[name].default)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ from labkit.evaluate import (
     run,
     summary,
 )
-from labkit.explain import rise, sensitivity
+from labkit.explain import learn_perturbation, rise, sensitivity
 from labkit.metrics import cc, deletion, density_map
 from labkit.models import load_model
 
@@ -64,6 +65,14 @@ def made_table(**columns):
         for method, values in columns.items()
     ]
     return pd.DataFrame(rows)
+
+
+def test_a_perturbation_is_learned_with_its_own_defaults(model):
+    said = inspect.signature(METHODS["perturbation"](model)).parameters
+    own = inspect.signature(learn_perturbation).parameters
+    assert {name: said[name].default for name in ("steps", "l1")} == {
+        name: own[name].default for name in ("steps", "l1")
+    }
 
 
 def test_each_cell_is_what_the_metric_says_of_the_map(model):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from labkit.grading.marks import as_points
 from labkit.grading.results import CAUSES, Graded
 from labkit.grading.submissions import student_of
 from labkit.selfcheck.exercise import Exercise
+from labkit.selfcheck.report import inline
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -62,7 +62,7 @@ def _state(row: Row) -> str:
 def _notes(row: Row) -> list[str]:
     if not row.notes:
         return []
-    items = "".join(f"<li>{_inline(note)}</li>" for note in row.notes)
+    items = "".join(f"<li>{inline(note)}</li>" for note in row.notes)
     return ["<h2>About your notebook</h2>", f"<ul>{items}</ul>"]
 
 
@@ -77,7 +77,7 @@ def _table(row: Row, exercises: Sequence[Exercise]) -> list[str]:
         graded = row.graded[one.name]
         points = "?" if graded.points is None else graded.points
         lines.append(
-            f'<tr><th scope="row">{_inline(one.title)}</th>'
+            f'<tr><th scope="row">{inline(one.title)}</th>'
             f'<td class="number">{points} of {graded.possible}</td><td>{_reasons(graded)}</td></tr>'
         )
     return [*lines, "</tbody></table>"]
@@ -90,8 +90,8 @@ def _reasons(graded: Graded) -> str:
         return "This could not be checked; your instructor will look at it."
     causes = "; ".join(CAUSES.get(cause, f"likely mistake: {cause}") for cause in graded.causes)
     causes = causes[0].upper() + causes[1:]
-    hints = "".join(f"<li>{_inline(message)}</li>" for message in graded.messages)
-    return f"{_inline(causes)}." + (f"<ul>{hints}</ul>" if hints else "")
+    hints = "".join(f"<li>{inline(message)}</li>" for message in graded.messages)
+    return f"{inline(causes)}." + (f"<ul>{hints}</ul>" if hints else "")
 
 
 def _in_words(row: Row, question: Exercise) -> str:
@@ -100,14 +100,9 @@ def _in_words(row: Row, question: Exercise) -> str:
     got = f"{as_points(mark.points)} of {question.points} points"
     if mark.points is None:
         got = f"Not read yet ({question.points} points)"
-    lines = [f"<h2>{_inline(question.title)}</h2>", f"<p>{got}</p>"]
+    lines = [f"<h2>{inline(question.title)}</h2>", f"<p>{got}</p>"]
     if mark.comment:
-        lines.append(f"<p>{_inline(mark.comment)}</p>")
+        lines.append(f"<p>{inline(mark.comment)}</p>")
     if answer:
         lines.append(f"<h3>Your answer</h3><pre>{html.escape(answer)}</pre>")
     return "\n".join(lines)
-
-
-def _inline(text: str) -> str:
-    """Escaped, with `code` between backticks."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -36,10 +36,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         colour = "#0b6e4f" if self.passed else "#b34700"
-        lines = "".join(f"<li>{_inline(line)}</li>" for line in self.lines)
+        lines = "".join(f"<li>{inline(line)}</li>" for line in self.lines)
         return (
             f'<div role="status" style="border-left: 4px solid {colour}; padding-left: 0.8em">'
-            f"<strong>{_inline(self.headline)}</strong><ul>{lines}</ul></div>"
+            f"<strong>{inline(self.headline)}</strong><ul>{lines}</ul></div>"
         )
 
 
@@ -131,6 +131,6 @@ def _still_open(asked: Exercise) -> str:
     )
 
 
-def _inline(text: str) -> str:
-    """Escaped, with `code` between backticks."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+def inline(text: str) -> str:
+    """HTML of a line of text: escaped, with `code` between backticks."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
