@@ -62,6 +62,28 @@ def laid_out(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
+def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """`work(images)`, in halves where the device has too little memory for all of them at once.
+
+    Args:
+        work: a function of images `[N, C, H, W]` that treats each by itself.
+        images: `[N, C, H, W]`.
+
+    Returns:
+        What work returns, `[N, ...]`.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: not even one image fits.
+    """
+    try:
+        return work(images)
+    except torch.cuda.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    # Not within the handler: there the error still holds what was computed before it.
+    return torch.cat([halving(work, half) for half in images.chunk(2)])
+
+
 @contextmanager
 def inference(model: BlackBox) -> Iterator[None]:
     """Forward passes only; a network comes back as it was."""
@@ -83,7 +105,7 @@ def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
         ValueError: the result is not `[N, K]`, or is not finite.
     """
     if isinstance(model, nn.Module):
-        return logits_of(model, laid_out(images)).softmax(dim=1)
+        return halving(lambda some: logits_of(model, laid_out(some)).softmax(dim=1), images)
     rows = torch.as_tensor(model(images), device=images.device)
     if rows.ndim != 2 or len(rows) != len(images):
         raise ValueError(

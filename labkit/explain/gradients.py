@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import check_count, choose_batch_size, laid_out
+from labkit.explain.batches import check_count, choose_batch_size, halving, laid_out
 from labkit.explain.contract import check_image, check_model, check_target, logits_of, untouched
 
 Explainer = Callable[..., Tensor]
@@ -187,12 +187,15 @@ def _gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
 
 def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
     """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
-    with torch.inference_mode(False), torch.enable_grad(), untouched(model):
-        x = laid_out(images.detach().clone()).requires_grad_()
+
+    def work(some: Tensor) -> Tensor:
+        x = laid_out(some).requires_grad_()
         logits = logits_of(model, x)
         check_target(target, logits.shape[1])
-        (gradients,) = torch.autograd.grad(logits[:, target].sum(), x)
-    return gradients
+        return torch.autograd.grad(logits[:, target].sum(), x)[0]
+
+    with torch.inference_mode(False), torch.enable_grad(), untouched(model):
+        return halving(work, images.detach().clone())
 
 
 def _squared_length(gradient: Tensor) -> Tensor:
