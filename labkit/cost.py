@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from labkit.explain import (
     input_gradient,
@@ -20,9 +21,11 @@ from labkit.explain import (
     rise,
     smoothgrad,
 )
-from labkit.explain.batches import choose_batch_size, inference, laid_out
+from labkit.explain.batches import check_count, choose_batch_size, inference, laid_out
 from labkit.explain.contract import check_image, check_model
 from labkit.explain.windows import window_intervals
+
+Item = TypeVar("Item")
 
 
 class Passes(NamedTuple):
@@ -110,6 +113,31 @@ def forecast(method: str, settings: Mapping[str, object], image: Tensor, per_ima
     passes = PASSES.get(method, lambda settings, image: Passes())(settings, image)
     seconds = passes.forward * per_image.forward + passes.gradient * per_image.gradient
     return Cost(passes, seconds)
+
+
+def in_time(items: Sequence[Item], *, seconds: float = 120.0, desc: str = "") -> Iterator[Item]:
+    """Hand out the items as long as time is left, under a bar that says what all will take.
+
+    The first item is the probe, and is always handed out. Another one is not, if it would probably
+    end after the time is over; the bar then says so.
+
+    Args:
+        items: what the loop is about.
+        seconds: for the whole loop.
+        desc: what the items are.
+    """
+    check_count("items", len(items))
+    started = time.perf_counter()
+    with tqdm(total=len(items), desc=desc) as bar:
+        for done, item in enumerate(items):
+            each = (time.perf_counter() - started) / max(done, 1)
+            if done and (done + 1) * each > seconds:
+                bar.set_postfix_str(f"stopped, to take {about(seconds)} at the most")
+                return
+            if done == 1:
+                bar.set_description(f"{desc}, {about(len(items) * each)} in all")
+            yield item
+            bar.update()
 
 
 def about(seconds: float) -> str:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from conftest import assert_untouched, state_of
 
-from labkit.cost import PASSES, Cost, Passes, Speed, about, forecast, speed
+from labkit import cost as module
+from labkit.cost import PASSES, Cost, Passes, Speed, about, forecast, in_time, speed
 from labkit.evaluate import BASELINES, METHODS, counted_images
 from labkit.models import load_model
 
@@ -73,3 +74,51 @@ def test_a_cost_reads_as_a_sentence():
     assert str(Cost(Passes(2000, 0), 24.1)) == "2000 forward passes, about 24 s"
     assert str(Cost(Passes(1, 2), 0.5)) == "1 forward pass and 2 gradients, less than a second"
     assert str(Cost(Passes(0, 0), 0.0)) == "no pass, less than a second"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still unless it is moved: `clock.now += 1`."""
+
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def handed_out(clock, items, durations, **settings):
+    seen = []
+    for item, duration in zip(in_time(items, **settings), durations, strict=False):
+        seen.append(item)
+        clock.now += duration
+    return seen
+
+
+def test_all_items_are_handed_out_while_there_is_time(clock, capsys):
+    assert handed_out(clock, "abcd", [10] * 4, seconds=40, desc="leaves") == list("abcd")
+    said = capsys.readouterr().err
+    assert "leaves, about 40 s in all" in said
+    assert "stopped" not in said
+
+
+def test_an_item_that_would_end_too_late_is_not_begun(clock, capsys):
+    assert handed_out(clock, "abcd", [10] * 4, seconds=39) == list("abc")
+    assert "stopped, to take about 39 s at the most" in capsys.readouterr().err
+
+
+def test_the_pace_is_that_of_all_items_so_far(clock):
+    assert handed_out(clock, "abcde", [1, 9, 9, 9, 9], seconds=20) == list("abc")
+
+
+def test_the_first_item_is_handed_out_whatever_it_takes(clock):
+    assert handed_out(clock, "abc", [1000] * 3, seconds=1) == ["a"]
+
+
+def test_no_items_are_refused():
+    with pytest.raises(ValueError, match="items must be at least 1, got 0"):
+        list(in_time([]))
