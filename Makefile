@@ -19,7 +19,7 @@ SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) -m labkit.bootstrap --extras
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-real lint notebooks exercises data clean
+.PHONY: help lab test test-real test-colab lint notebooks exercises colab data bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,10 @@ test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
 	@$(BIN)/python -m pytest tests/real_notebooks.py tests/real_perturbation.py
 
+# Nothing else needs this Python: Colab's is 3.13, so PYTHON=python3.13 comes nearest.
+test-colab: ## run the labs and the tests of the widgets on what Colab has installed
+	@$(PYTHON) tests/colab/run.py
+
 lint: ## check the style of code and notebooks
 	@$(SETUP) lab,test
 	@$(BIN)/ruff check .
@@ -54,12 +58,20 @@ exercises: ## write exercises/ from solutions/
 	@$(SETUP) lab
 	@$(BIN)/python -m data_scripts.make_exercises
 
+colab: ## write into the notebooks where Colab finds them: git's remote and branch
+	@$(SETUP) lab
+	@$(BIN)/python -m data_scripts.stamp_colab
+
 data: ## rebuild the embedded pictures and networks from nothing
 	@$(SETUP) lab
 	@$(BIN)/python -m data_scripts.make_leaves
 	@$(BIN)/python -m data_scripts.make_heritage
 	@$(BIN)/python -m data_scripts.train_networks
 
+bench: ## measure what the methods cost beside other libraries, and write benchmarks/results.md
+	@$(SETUP) lab,conformance,grading
+	@$(BIN)/python -m benchmarks
+
 clean: ## remove .venv and what tools left behind
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info build dist test-results
+	rm -rf .venv .venv-colab-* .pytest_cache .ruff_cache *.egg-info build dist test-results
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +

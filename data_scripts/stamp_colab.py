@@ -44,7 +44,7 @@ if "google.colab" in sys.modules:
         raise RuntimeError("REPOSITORY is empty: write the course's address on GitHub there")
     if not os.path.isdir("/content/course"):
         !git clone --quiet --depth 1 --branch {BRANCH} {REPOSITORY} /content/course
-    !pip install --quiet --no-deps "lime>=0.2.0.1"
+    !python -m pip install --quiet --no-deps "lime>=0.2.0.1"
     os.chdir("/content/course/notebooks")  # missing where git failed
     sys.path.insert(0, "/content/course")
     os.environ["PYTHONPATH"] = "/content/course"

@@ -6,8 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from data_scripts.stamp_colab import GITHUB, SETUP_ID, Place, stamped
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+STAMP = "`make colab`, or `python -m data_scripts.stamp_colab --clear`"
 MAX_LINES = 15
 MAX_BYTES = 1_500_000
 
@@ -28,16 +31,22 @@ def has_parameters_first(notebook):
             yield f"[{first.id}] must set {name} with a Colab form comment"
 
 
+def has_set_up_before_imports(notebook):
+    if code_cells(notebook)[1].id != SETUP_ID:
+        yield f"the second code cell must be {SETUP_ID!r}; {STAMP} puts it there"
+
+
 def imports_in_one_cell(notebook):
-    for cell in code_cells(notebook)[2:]:
+    _parameters, imports, *others = cells_of_the_lab(notebook)
+    for cell in others:
         if re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE):
-            yield f"[{cell.id}] imports belong in the second code cell"
-    if "import *" in code_cells(notebook)[1].source:
+            yield f"[{cell.id}] imports belong in the cell after the set-up"
+    if "import *" in imports.source:
         yield "star imports hide where a name comes from"
 
 
 def has_short_cells(notebook):
-    parameters, _imports, *others = code_cells(notebook)
+    parameters, _imports, *others = cells_of_the_lab(notebook)
     for cell in [parameters, *others]:
         n = len(cell.source.splitlines())
         if n > MAX_LINES:
@@ -112,6 +121,7 @@ def names_no_machine(notebook):
 CHECKS = (
     opens_with_objectives,
     has_parameters_first,
+    has_set_up_before_imports,
     imports_in_one_cell,
     has_short_cells,
     closes_with_papers,
@@ -129,6 +139,17 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def cells_of_the_lab(notebook):
+    return [cell for cell in code_cells(notebook) if cell.id != SETUP_ID]
+
+
+def place_in(path):
+    """Where the set-up cell of a notebook finds the course; None as the course is shipped."""
+    cells = {cell.id: cell.source for cell in nbformat.read(path, as_version=4).cells}
+    written = re.search(r'^REPOSITORY, BRANCH = "(.*?)", "(.*?)"', cells[SETUP_ID], re.MULTILINE)
+    return Place(written[1].removeprefix(GITHUB), written[2]) if written[1] else None
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_the_notebook(path, check):
@@ -143,6 +164,14 @@ def test_the_notebook_is_light(path):
 @pytest.mark.parametrize("path", PATHS[1:], ids=lambda path: path.name)
 def test_each_lab_compares_a_key_number(path):
     assert "# NBVAL_CHECK_OUTPUT" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_set_up_and_badge_are_what_make_colab_writes(path):
+    """The same set-up cell in all notebooks, and a badge of its own in each, or in none."""
+    text = path.read_text(encoding="utf-8")
+    again = stamped(nbformat.reads(text, as_version=4), path.name, place_in(PATHS[0]))
+    assert nbformat.writes(again).rstrip("\n") + "\n" == text, STAMP
 
 
 def test_there_are_notebooks():
