@@ -1,27 +1,27 @@
 """Deletion and insertion in units of their own forward passes, 48 steps, 7 pictures at a time.
 
-The limit is the forward passes, in our layout. The authors' way is written afresh from their
-definition: one picture after the other, changed in place. torchcam computes both curves at once,
-and shares the picture in which all is replaced; its Grad-CAM is part of its time. Quantus computes
-no first point. Run it as `python -m benchmarks.faithfulness`; the extra `conformance` brings
-torchcam, and Quantus takes part where it is installed (`pip install quantus`).
+The limit is the forward passes, in our layout. The authors' way (CausalMetric) is written afresh
+from their definition: one picture after the other, changed in place. torchcam computes both curves
+at once, and shares the picture in which all is replaced; its Grad-CAM is part of its time. Quantus'
+pixel flipping computes no first point, and flips channels apart.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+import copy
 from functools import partial
 from itertools import count
 
 import numpy as np
+import quantus
 import torch
 from torch import Tensor, nn
 from torchcam.methods import GradCAM
 from torchcam.metrics import DeletionInsertionMetric
 
-from benchmarks.gradients import passes
-from benchmarks.timing import machine, measure, table
+from benchmarks import timing
+from benchmarks.forward import passes
+from benchmarks.timing import Promise, Workload, random_image
 from labkit.explain import gradcam
 from labkit.explain.hooks import find_layer
 from labkit.metrics import deletion, insertion
@@ -50,39 +50,44 @@ def authors_deletion(model: nn.Module, image: Tensor, relevance: Tensor, target:
     return scores
 
 
-def quantus_flipping(
-    model: nn.Module, image: Tensor, relevance: Tensor, target: int
-) -> dict[str, Callable]:
-    """Quantus' pixel flipping in as many steps, where it is installed; it flips channels apart."""
-    if importlib.util.find_spec("quantus") is None:
-        return {}
-    import quantus
-
-    values = image.numel() // S
+def quantus_flipping(model: nn.Module, image: Tensor, relevance: Tensor, target: int) -> object:
+    """Quantus' pixel flipping in as many steps."""
     metric = quantus.PixelFlipping(
-        features_in_step=values, normalise=False, perturb_baseline=0.0, disable_warnings=True
+        features_in_step=image.numel() // S,
+        normalise=False,
+        perturb_baseline=0.0,
+        disable_warnings=True,
     )
     batch = {"x_batch": image[None].numpy(), "a_batch": relevance[None, None].numpy()}
     batch["y_batch"] = np.array([target])
-    return {"Quantus' PixelFlipping": partial(metric, model, softmax=True, device="cpu", **batch)}
+    return metric(model, softmax=True, device="cpu", **batch)
 
 
-def one_curve(model: nn.Module, image: Tensor, layer: str) -> dict[str, Callable]:
+def one_curve(network: str) -> Workload:
     """Ways to one curve of a given map."""
-    k = class_with_a_map(model, image, layer)
-    relevance = gradcam(model, image, k, layer=layer)
-    return {
-        "49 forward passes": lambda: passes(model, image, S + 1, SIZE),
-        "deletion": lambda: deletion(model, image, relevance, k, step=STEP, batch_size=SIZE),
+    model, image = load_model(network, weights="random"), random_image()
+    k = class_with_a_map(model, image, last_conv(model))
+    relevance = gradcam(model, image, k, layer=last_conv(model))
+    settings, bare = {"step": STEP, "batch_size": SIZE}, f"{S + 1} forward passes"
+    ways = {
+        bare: lambda: passes(model, image, S + 1, SIZE),
+        "deletion": lambda: deletion(model, image, relevance, k, **settings),
+        "insertion": lambda: insertion(model, image, relevance, k, **settings),
         "the authors' way": lambda: authors_deletion(model, image, relevance, k),
-        **quantus_flipping(model, image, relevance, k),
+        "Quantus' PixelFlipping": lambda: quantus_flipping(model, image, relevance, k),
     }
+    ours = ["deletion", "insertion"]
+    promises = [Promise(way, bare, at_most=1.1) for way in ours]
+    return Workload("Deletion or insertion", network, ways, ours, promises)
 
 
-def both_curves(model: nn.Module, image: Tensor, layer: str) -> dict[str, Callable]:
+def both_curves(network: str) -> Workload:
     """Ways to Grad-CAM and both of its curves, from grey."""
+    model, image = load_model(network, weights="random"), random_image()
+    layer = last_conv(model)
     k = class_with_a_map(model, image, layer)
-    extractor = GradCAM(model, find_layer(model, layer), input_shape=(3, 224, 224))
+    hooked = copy.deepcopy(model)  # torchcam's hooks are not for the other ways to serve
+    extractor = GradCAM(hooked, find_layer(hooked, layer), input_shape=image.shape)
 
     def ours() -> None:
         relevance = gradcam(model, image, k, layer=layer)
@@ -95,28 +100,16 @@ def both_curves(model: nn.Module, image: Tensor, layer: str) -> dict[str, Callab
         metric.update(image[None].clone(), k)
         return metric.summary()
 
-    return {
-        "98 forward passes": lambda: passes(model, image, 2 * (S + 1), SIZE),
+    ways = {
+        f"{2 * (S + 1)} forward passes": lambda: passes(model, image, 2 * (S + 1), SIZE),
         "gradcam, deletion, insertion": ours,
         "torchcam's metric": torchcams,
     }
+    return Workload("Grad-CAM and both curves", network, ways, ["gradcam, deletion, insertion"])
 
 
-def compare(model: nn.Module) -> None:
-    """Print two tables."""
-    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
-    for ways_of in (one_curve, both_curves):
-        ways = ways_of(model, image, last_conv(model))
-        print(table(measure(ways, 5), next(iter(ways))))
-
-
-def main() -> None:
-    """Print tables for each network."""
-    print(machine("torchcam"))
-    for name in ("minivgg", "resnet18"):
-        print(f"\n{name}")
-        compare(load_model(name, weights="random"))
-
+BUILDS = {one_curve: ("minivgg", "resnet18"), both_curves: ("minivgg",)}
+measurements = partial(timing.measurements, BUILDS)
 
 if __name__ == "__main__":
-    main()
+    timing.main(measurements)

@@ -1,73 +1,60 @@
-"""Grad-CAM in units of one bare forward pass, ours and three libraries'.
+"""Grad-CAM, ours and three libraries', and FEM, in units of one bare forward pass.
 
-The limit is one forward pass: only what lies above the layer has to be differentiated. Run it as
-`python -m benchmarks.gradcam`; the extra `conformance` brings captum and torchcam, and
-pytorch-grad-cam takes part where it is installed (`pip install grad-cam`).
+The limit is one forward pass: only what lies above the layer has to be differentiated. FEM, of
+which we know no other implementation in a library, differentiates nothing.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+import copy
+from functools import partial
 
-import torch
 from captum.attr import LayerGradCam
-from torch import Tensor, nn
+from pytorch_grad_cam import GradCAM as GradCam
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor
 from torchcam.methods import GradCAM
 
-from benchmarks.gradients import passes
-from benchmarks.timing import machine, measure, table
-from labkit.explain import gradcam
+from benchmarks import timing
+from benchmarks.forward import passes
+from benchmarks.timing import Promise, Workload, random_image, repeated
+from labkit.explain import fem, gradcam
 from labkit.explain.hooks import find_layer
 from labkit.models import last_conv, load_model
 
-TIMES = 8
+TIMES = {"minivgg": 8, "resnet18": 4, "resnet50": 2, "vgg16": 1}
 
 
-def grad_cams(network: nn.Module, image: Tensor, layer: nn.Module) -> dict[str, Callable]:
-    """pytorch-grad-cam, where it is installed."""
-    if importlib.util.find_spec("pytorch_grad_cam") is None:
-        return {}
-    from pytorch_grad_cam import GradCAM as GradCam
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    explainer = GradCam(network, [layer])
-
-    def explain() -> object:
-        return explainer(image[None].clone().requires_grad_(), [ClassifierOutputTarget(1)])
-
-    return {"pytorch-grad-cam": lambda: [explain() for _ in range(TIMES)]}
-
-
-def compare(model: nn.Module) -> None:
-    """Print a table."""
-    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+def maps(network: str) -> Workload:
+    """One picture, one map."""
+    model, image = load_model(network, weights="random"), random_image()
     name = last_conv(model)
-    layer = find_layer(model, name)
-    captums = LayerGradCam(model, layer)
-    torchcams = GradCAM(model, target_layer=layer, input_shape=(3, 224, 224))
+    captums = LayerGradCam(model, find_layer(model, name))
+    target = [ClassifierOutputTarget(1)]
+    # Copies, as these two leave hooks in the network, which the other ways would have to serve.
+    others, another = copy.deepcopy(model), copy.deepcopy(model)
+    torchcams = GradCAM(others, find_layer(others, name), input_shape=image.shape)
+    grad_cams = GradCam(another, [find_layer(another, name)])
 
     def torchcams_map() -> Tensor:
-        scores = model(image[None].clone().requires_grad_())
-        return torchcams(1, scores, normalized=False)[0]
+        return torchcams(1, others(image[None].clone().requires_grad_()), normalized=False)[0]
 
     ways = {
-        "one forward pass": lambda: passes(model, image, TIMES, 1),
-        "gradcam": lambda: [gradcam(model, image, 1, layer=name) for _ in range(TIMES)],
-        "captum": lambda: [captums.attribute(image[None].clone(), target=1) for _ in range(TIMES)],
-        "torchcam": lambda: [torchcams_map() for _ in range(TIMES)],
-        **grad_cams(model, image, layer),
+        "one forward pass": lambda: passes(model, image, 1, 1),
+        "gradcam": lambda: gradcam(model, image, 1, layer=name),
+        "fem": lambda: fem(model, image, layer=name),
+        "captum's LayerGradCam": lambda: captums.attribute(image[None].clone(), target=1),
+        "torchcam's GradCAM": torchcams_map,
+        "pytorch-grad-cam's GradCAM": lambda: grad_cams(image[None].clone(), target),
     }
-    print(table(measure(ways, 7), "one forward pass"))
+    n = TIMES[network]
+    ways = {way: repeated(run, n) for way, run in ways.items()}
+    ours, times = ["gradcam", "fem"], dict.fromkeys(ways, n)
+    promises = [Promise("gradcam", "one forward pass", at_most=1.3)]
+    return Workload("Grad-CAM and FEM", network, ways, ours, promises, times)
 
 
-def main() -> None:
-    """Print a table for each network."""
-    print(machine("captum", "torchcam"))
-    for name in ("minivgg", "resnet18", "vgg16"):
-        print(f"\n{name}")
-        compare(load_model(name, weights="random"))
-
+measurements = partial(timing.measurements, {maps: tuple(TIMES)})
 
 if __name__ == "__main__":
-    main()
+    timing.main(measurements)

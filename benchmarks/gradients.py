@@ -1,66 +1,89 @@
-"""One gradient, and SmoothGrad per sample, in units of a bare forward pass of one image.
+"""One gradient, and SmoothGrad with 50 samples, in units of bare forward passes.
 
-The limit is a forward pass and the gradient of the input, which costs about as much again. Run it
-as `python -m benchmarks.gradients`; the extra `conformance` brings captum.
+The limit is a forward pass and the gradient of the input, which costs about as much again. captum
+takes as many samples at once as we do, zennit one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from captum.attr import NoiseTunnel, Saliency
 from torch import Tensor, nn
+from zennit.attribution import Gradient, SmoothGrad
 
-from benchmarks.timing import machine, measure, table
+from benchmarks import timing
+from benchmarks.forward import passes
+from benchmarks.timing import Promise, Workload, random_image, repeated
 from labkit.explain import saliency, smoothgrad
-from labkit.explain.batches import choose_batch_size, laid_out
+from labkit.explain.batches import choose_batch_size
 from labkit.models import load_model
 
-N_SAMPLES = 24
+TIMES = {"minivgg": 8, "resnet18": 4, "resnet50": 2}
+N_SAMPLES = 50
+NOISE = 0.15
 
 
-def passes(model: nn.Module, image: Tensor, n: int, size: int) -> None:
-    """Bare forward passes of n images, `size` at once, in our layout."""
-    images = laid_out(image.expand(size, -1, -1, -1))
-    with torch.inference_mode():
-        for _ in range(n // size):
-            model(images)
-
-
-def compare(model: nn.Module) -> None:
-    """Print two tables."""
-    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
-    tunnel, size = NoiseTunnel(Saliency(model)), choose_batch_size(image)
-    noise = {"nt_type": "smoothgrad", "stdevs": 0.15 * (image.max() - image.min()).item()}
-
-    def captums_smoothgrad(at_once: int) -> Tensor:
-        x = image[None].clone()
-        batches = {"nt_samples": N_SAMPLES, "nt_samples_batch_size": at_once}
-        return tunnel.attribute(x, target=1, **noise, **batches)
-
-    one = {
-        "one forward pass": lambda: passes(model, image, 8, 1),
-        "saliency": lambda: [saliency(model, image, 1) for _ in range(8)],
-        "captum's Saliency": lambda: [
-            Saliency(model).attribute(image[None].clone(), target=1) for _ in range(8)
-        ],
+def gradient(network: str) -> Workload:
+    """One picture, one map."""
+    model, image = load_model(network, weights="random"), random_image()
+    saliencies = Saliency(model)
+    ways = {
+        "one forward pass": lambda: passes(model, image, 1, 1),
+        "saliency": lambda: saliency(model, image, 1),
+        "captum's Saliency": lambda: saliencies.attribute(leaf(image), target=1),
+        "zennit's Gradient": zennits(Gradient(model), model, image),
     }
-    print(table(measure(one, 7), "one forward pass"))
-    smooth = {
-        f"{N_SAMPLES} forward passes": lambda: passes(model, image, N_SAMPLES, size),
+    n = TIMES[network]
+    ways = {name: repeated(way, n) for name, way in ways.items()}
+    promises = [Promise("saliency", "one forward pass", at_most=2.3)]
+    return Workload("Gradient", network, ways, ["saliency"], promises, dict.fromkeys(ways, n))
+
+
+def smooth(network: str) -> Workload:
+    """SmoothGrad of one picture."""
+    model, image = load_model(network, weights="random"), random_image()
+    size, bare = choose_batch_size(image), f"{N_SAMPLES} forward passes"
+    tunnel = NoiseTunnel(Saliency(model))
+    width = NOISE * (image.max() - image.min()).item()
+
+    def captums() -> Tensor:
+        batches = {"nt_samples": N_SAMPLES, "nt_samples_batch_size": size}
+        return tunnel.attribute(
+            leaf(image), target=1, nt_type="smoothgrad", stdevs=width, **batches
+        )
+
+    attributor = SmoothGrad(model, noise_level=NOISE, n_iter=N_SAMPLES)
+    ways = {
+        bare: lambda: passes(model, image, N_SAMPLES, size),
         "smoothgrad": lambda: smoothgrad(model, image, 1, explain=saliency, n_samples=N_SAMPLES),
-        f"captum's NoiseTunnel, {size} at once": lambda: captums_smoothgrad(size),
-        "captum's NoiseTunnel, one at a time": lambda: captums_smoothgrad(1),
+        f"captum's NoiseTunnel, {size} at once": captums,
+        "zennit's SmoothGrad": zennits(attributor, model, image),
     }
-    print(table(measure(smooth, 5), f"{N_SAMPLES} forward passes"))
+    promises = [Promise("smoothgrad", bare, at_most=2.4)]
+    return Workload(f"SmoothGrad, {N_SAMPLES} samples", network, ways, ["smoothgrad"], promises)
 
 
-def main() -> None:
-    """Print tables for each network."""
-    print(machine("captum"))
-    for name in ("minivgg", "resnet18"):
-        print(f"\n{name}")
-        compare(load_model(name, weights="random"))
+def leaf(image: Tensor) -> Tensor:
+    """`[1, C, H, W]`, fresh, as the peers want it."""
+    return image[None].clone().requires_grad_()
 
+
+def zennits(attributor: Gradient, model: nn.Module, image: Tensor) -> Callable[[], Tensor]:
+    """The gradient of the score of class 1, by zennit."""
+    one_hot = torch.eye(len(model.classes))[[1]]
+
+    def attribute() -> Tensor:
+        with attributor:
+            return attributor(leaf(image), one_hot)[1]
+
+    return attribute
+
+
+BUILDS = {gradient: tuple(TIMES), smooth: ("minivgg", "resnet18")}
+measurements = partial(timing.measurements, BUILDS)
 
 if __name__ == "__main__":
-    main()
+    timing.main(measurements)

@@ -1,19 +1,22 @@
-"""Honest submissions by the minute, beside nbgrader's; and whether memory grows over a long batch.
+"""Grading: two workers of ours beside nbgrader, which grades one submission after the other.
 
-    python -m benchmarks.grading --nbgrader /path/to/nbgrader
+Both grade the same right solutions of lab 4. This needs bubblewrap; nbgrader takes part where it is
+installed. As a repeat takes minutes, there are three only, and memory is watched while they run:
+all processes that do the work, five times a second, pages that they share counted in each.
+
     python -m benchmarks.grading --endless
 
-nbgrader grades one submission after the other; ours are graded by two workers. Both grade the same
-right solutions of lab 4, in the same run. With --endless: 300 submissions, 10 of them endless.
+shows instead whether memory grows over a long batch: 300 submissions, 10 of them endless.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,13 +28,17 @@ import nbformat
 import psutil
 import torch
 
-from benchmarks.timing import machine
+from benchmarks import timing
+from benchmarks.timing import Measurement
 from labkit.grading.batch import grade_all
 from labkit.grading.grade import Bundle, Seconds, Submission
+from labkit.grading.sandbox import why_not
 
 ROOT = Path(__file__).parents[1]
 LAB = "lab4"
 WORKERS = 2
+SUBMISSIONS, REPEATS = 4, 3
+OURS = f"labkit, {WORKERS} workers"
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION")
 ENDLESS = "while True:\n    pass"
 
@@ -98,15 +105,50 @@ def nbgraders(submissions: list[Submission], course: Path, command: str) -> floa
     return seconds
 
 
-def compare(n: int, command: str, repeats: int) -> None:
-    """Print how many submissions a minute each grades, in turn."""
+@contextmanager
+def watched() -> Iterator[list[float]]:
+    """Megabytes held by all processes below this one, as long as it lasts."""
+    held, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            held.append(sum(map(_held, psutil.Process().children(recursive=True))))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield held
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _held(process: psutil.Process) -> float:
+    try:
+        return process.memory_info().rss / 2**20
+    except psutil.Error:  # it has ended meanwhile
+        return 0.0
+
+
+def measurements(quick: bool = False) -> Iterator[Measurement]:
+    """The whole batch; nothing where no sandbox can be had."""
+    if reason := why_not():
+        print(f"not measured: {reason}")
+        return
+    n, repeats = (2, 1) if quick else (SUBMISSIONS, REPEATS)
     submissions = [Submission(f"student{i:02d}", solved(f"student {i}")) for i in range(n)]
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            theirs = nbgraders(submissions, Path(folder) / "course", command)
-            mine = ours(submissions, Path(folder) / "out")
-        rates = f"{60 * n / mine:6.1f} and nbgrader's {60 * n / theirs:6.1f} a minute"
-        print(f"{n} submissions, ours {rates}: {theirs / mine:.2f} times", flush=True)
+    command = Path(sys.executable).with_name("nbgrader")
+    ways = [OURS, "nbgrader"] if command.exists() else [OURS]
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    peak = dict.fromkeys(ways, 0.0)
+    for way in ways * repeats:
+        with tempfile.TemporaryDirectory() as folder, watched() as held:
+            out = Path(folder) / "out"
+            mine = way == OURS
+            took = ours(submissions, out) if mine else nbgraders(submissions, out, str(command))
+        seconds[way].append(took)
+        peak[way] = max(peak[way], *held)
+    yield Measurement(f"Grade {n} submissions", "", [OURS], (), seconds, peak)
 
 
 def long_batch(n: int, endless: int) -> None:
@@ -125,21 +167,9 @@ def long_batch(n: int, endless: int) -> None:
             print(f"{end:4d} after {time.perf_counter() - begin:5.0f} s: {sizes} MiB", flush=True)
 
 
-def main() -> None:
-    """Print the machine and what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nbgrader", default="nbgrader", help="the command of nbgrader")
-    parser.add_argument("--submissions", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--endless", action="store_true", help="the long batch instead")
-    arguments = parser.parse_args()
+if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
-    print(machine("jupyter_client"))
-    if arguments.endless:
+    if sys.argv[1:] == ["--endless"]:
         long_batch(300, 10)
     else:
-        compare(arguments.submissions, arguments.nbgrader, arguments.repeats)
-
-
-if __name__ == "__main__":
-    main()
+        timing.main(measurements)

@@ -1,13 +1,12 @@
-"""Occlusion (patch 32, stride 14): incremental, on whole pictures, and captum's.
+"""Occlusion, patch 32 and stride 14: incremental, on whole pictures, and captum's.
 
-Whole pictures in our fastest layout and batch size are the limit that incremental occlusion goes
-below. Run it as `python -m benchmarks.occlusion`; the extra `conformance` brings captum.
+Whole pictures, in our fastest layout and batch size, are the limit that incremental occlusion goes
+below. On VGG-16, whose whole pictures alone take most of a minute, captum is left out.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
 
@@ -15,7 +14,8 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor, nn
 
-from benchmarks.timing import machine, measure, table
+from benchmarks import timing
+from benchmarks.timing import Promise, Workload, random_image
 from labkit.explain import occlusion
 from labkit.models import load_model
 
@@ -37,29 +37,22 @@ def captums(model: nn.Module, image: Tensor, at_once: int) -> Tensor:
         )
 
 
-def ways(model: nn.Module, *, captum: bool) -> dict[str, Callable[[], Tensor]]:
-    """What is compared on one network."""
-    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
-    compared = {
-        "incremental": partial(occlusion, model, image, 1),
+def occluded(network: str) -> Workload:
+    """All windows of one picture."""
+    model, image = load_model(network, weights="random"), random_image()
+    ways = {
         "whole pictures": partial(on_whole_pictures, model, image),
+        "incremental": partial(occlusion, model, image, 1),
     }
-    if captum:
-        compared["captum, one at a time (default)"] = partial(captums, model, image, 1)
-        compared["captum, 8 at a time"] = partial(captums, model, image, 8)
-    return compared
+    promises = [Promise("whole pictures", "incremental", at_least=3.5)]
+    if network == "minivgg":
+        peers = {f"captum, {n} at once": partial(captums, model, image, n) for n in (8, 1)}
+        ways |= peers
+        promises = [Promise(name, "incremental", at_least=6) for name in peers]
+    return Workload("Occlusion", network, ways, list(ways)[:2], promises)
 
 
-def main() -> None:
-    """Print a table for each network."""
-    print(machine("captum"))
-    for name, repeats, captum in (("minivgg", 5, True), ("vgg16", 5, False)):
-        model = load_model(name, weights="random")
-        compared = ways(model, captum=captum)
-        incremental, whole = (compared[way]() for way in ("incremental", "whole pictures"))
-        print(f"\n{name}: maps differ by {(incremental - whole).abs().max().item():.0e}")
-        print(table(measure(compared, repeats), "incremental"))
-
+measurements = partial(timing.measurements, {occluded: ("minivgg", "vgg16")})
 
 if __name__ == "__main__":
-    main()
+    timing.main(measurements)

@@ -1,19 +1,22 @@
 """A step of the learned perturbation, in units of one forward pass and one input gradient.
 
-The limit is that pass itself, with the weights frozen and the channels last. The other peer is the
+The limit is that pass itself, with the weights frozen and the channels last. The other way is the
 loop of the source work (see `labkit.explain.perturbation`), which leaves the network as it was
-loaded: weights learn too, channels come first. Run it as `python -m benchmarks.perturbation`.
+loaded: weights learn too, channels come first. The smaller a network, the more the generator of the
+perturbation itself counts; VGG-19 is the source work's.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
-from benchmarks.timing import machine, measure, table
+from benchmarks import timing
+from benchmarks.timing import Promise, Workload, random_image, repeated
 from labkit.explain import PerturbationGenerator, input_gradient, perturbation_steps
 from labkit.models import load_model
 
@@ -37,37 +40,25 @@ def sources_step(model: nn.Module, image: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def compare(model: nn.Module, n_steps: int) -> None:
-    """Print a table."""
-    image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+def steps(network: str) -> Workload:
+    """Some steps."""
+    model, image = load_model(network, weights="random"), random_image()
     states = perturbation_steps(model, image, 1, steps=10**6, every=1, patience=None)
-    source = sources_step(model, image)
+    bare, ours, source = "forward and input gradient", "our step", "step of the source's loop"
+    n = N_STEPS[network]
     ways = {
-        "forward and input gradient": lambda: input_gradient(model, image, 1),
-        "step of the perturbation": lambda: next(states),
-        "step of the source's loop": source,
+        bare: repeated(lambda: input_gradient(model, image, 1), n),
+        ours: repeated(lambda: next(states), n),
+        source: repeated(sources_step(model, image), n),
     }
-    several = {f"{n_steps} x {name}": repeated(way, n_steps) for name, way in ways.items()}
-    print(table(measure(several, 5), next(iter(several))))
+    promises = [Promise(ours, bare, at_most=1.1)]
+    if network == "vgg19":
+        promises.append(Promise(source, ours, at_least=2))
+    times = dict.fromkeys(ways, n)
+    return Workload("Learned perturbation, a step", network, ways, [ours], promises, times)
 
 
-def repeated(way: Callable[[], object], n: int) -> Callable[[], None]:
-    """The same, n times."""
-
-    def ways() -> None:
-        for _ in range(n):
-            way()
-
-    return ways
-
-
-def main() -> None:
-    """Print a table for each network."""
-    print(machine())
-    for name, n_steps in N_STEPS.items():
-        print(f"\n{name}")
-        compare(load_model(name, weights="random"), n_steps)
-
+measurements = partial(timing.measurements, {steps: tuple(N_STEPS)})
 
 if __name__ == "__main__":
-    main()
+    timing.main(measurements)

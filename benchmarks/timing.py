@@ -17,7 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,6 +54,8 @@ class Workload:
         ways: by name; the first is the limit, in units of which the others are given.
         ours: which ways are labkit's.
         promises: what must hold.
+        times: how often each way does it in one go; 1 where nothing is said. What is over too soon
+            is done several times, and seconds are those of one.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Workload:
     ways: Ways
     ours: Sequence[str]
     promises: Sequence[Promise] = ()
+    times: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,10 @@ def in_a_process(function: Callable, *arguments: object) -> object:
 
 def _timed(build: Build, network: str, repeats: int) -> Measurement:
     work = build(network)
-    seconds = measure(work.ways, repeats)
+    seconds = {
+        way: [together / work.times.get(way, 1) for together in several]
+        for way, several in measure(work.ways, repeats).items()
+    }
     return Measurement(work.name, work.network, work.ours, work.promises, seconds, {})
 
 

@@ -440,6 +440,7 @@ def _swapping(differences: np.ndarray, seed: int) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=9999,
+        batch=max(1, 2_000_000 // len(differences)),  # at most 16 MB of them at a time
         rng=np.random.default_rng(seed),
     ).pvalue.item()
 
