@@ -11,7 +11,16 @@ from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.incremental import Change, Place, carried, crops, paste, pasted, stages_of
+from labkit.explain.incremental import (
+    Change,
+    Place,
+    Residual,
+    carried,
+    crops,
+    paste,
+    pasted,
+    stages_of,
+)
 from labkit.explain.windows import Spans
 from labkit.models import minivgg
 
@@ -31,7 +40,10 @@ def randomly(*shape, seed=0, dtype=torch.float32):
 
 
 def kinds(model, image):
-    return [type(stage.layers[0]) for stage in stages_of(model.eval(), image)]
+    return [
+        Residual if isinstance(stage, Residual) else type(stage.layers[0])
+        for stage in stages_of(model.eval(), image)
+    ]
 
 
 def change_at(tops, lefts, height, width, image):
@@ -161,6 +173,17 @@ def test_chains_of_layers_say_what_the_plain_pass_says(shape, nearly_all, seeds,
     assert {1, 2, 3} <= depths
 
 
+def test_single_precision_is_kept_in_a_residual_network():
+    block = torchvision.models.resnet.BasicBlock
+    network = as_trained(torchvision.models.ResNet(block, [1, 1, 1, 1], num_classes=5))
+    image = randomly(3, 48, 64)
+    change = change_at((0, 20, 46), (61, 31, 0), 2, 3, image)
+    outputs, place = without_computing_all(network, image, change)
+    assert place.rest is not network
+    expected = network(changed(image, change))
+    assert_close(outputs, expected, rtol=0, atol=1e-6 * expected.abs().max().item())
+
+
 def test_single_precision_is_kept():
     image = randomly(2, 17, 23)
     for seed in (1, 3, 8):
@@ -264,7 +287,7 @@ def test_torchvisions_stages_end_where_the_network_branches():
     squeezenet = torchvision.models.squeezenet1_1(num_classes=5)  # its first Fire squeezes first
     assert kinds(squeezenet, image) == [nn.Conv2d, nn.MaxPool2d, nn.Conv2d]
     resnet = torchvision.models.resnet18(num_classes=5)
-    assert kinds(resnet, image) == [nn.Conv2d, nn.MaxPool2d]
+    assert kinds(resnet, image) == [nn.Conv2d, nn.MaxPool2d, *[Residual] * 8]
     image = image.double()
     for network in (squeezenet.double(), resnet.double()):
         change = change_at((0, 20, 56), (72, 31, 0), 8, 8, image)
@@ -272,6 +295,172 @@ def test_torchvisions_stages_end_where_the_network_branches():
         assert place.rest is not network
         expected = network(changed(image, change))
         assert_close(outputs, expected, rtol=0, atol=1e-12 * expected.abs().max().item())
+
+
+def as_trained(network):
+    """The same weights in each run, and batch norms that shift and scale."""
+    for number, layer in enumerate(network.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            weight = randomly(*layer.weight.shape, seed=number)
+            layer.weight.copy_(weight * (2 / layer.weight[0].numel()) ** 0.5)
+        if isinstance(layer, nn.BatchNorm2d):
+            mean, var, weight, bias = randomly(4, layer.num_features, seed=number)
+            layer.running_mean.copy_(0.2 * mean)
+            layer.running_var.copy_(1 + var.abs())
+            layer.weight.copy_(1 + 0.3 * weight)
+            layer.bias.copy_(0.3 * bias)
+    return network.eval()
+
+
+@pytest.mark.parametrize("nearly_all", [0.7, 1.0])
+@pytest.mark.parametrize("block", ["BasicBlock", "Bottleneck"])
+def test_residual_networks_say_what_the_plain_pass_says(block, nearly_all, monkeypatch):
+    monkeypatch.setattr(incremental, "NEARLY_ALL", nearly_all)
+    block = getattr(torchvision.models.resnet, block)
+    network = torchvision.models.ResNet(block, [1, 2, 1, 1], num_classes=5)
+    network, image = as_trained(network).double(), randomly(3, 48, 64, dtype=torch.float64)
+    stages = stages_of(network, image)
+    assert [type(stage) for stage in stages[2:]] == [Residual] * 5
+    change = change_at((0, 20, 46), (61, 31, 0), 2, 3, image)
+    outputs, place = without_computing_all(network, image, change, stages)
+    assert any(place is stage.after for stage in stages[2:])
+    expected = network(changed(image, change))
+    assert_close(outputs, expected, rtol=0, atol=1e-12 * expected.abs().max().item())
+
+
+class Block(nn.Module):
+    """Two branches and whatever the test says of them; then a pooling."""
+
+    def __init__(self, one, other, add):
+        super().__init__()
+        self.one, self.other, self.add = one, other, add
+        self.then, self.pool = nn.ReLU(inplace=True), nn.MaxPool2d(2)
+
+    def forward(self, x):
+        return self.pool(self.then(self.add(self, x)))
+
+
+def plus(self, x):
+    return self.one(x) + self.other(x)
+
+
+def shortcut(self, x):
+    return x + self.one(x)
+
+
+def in_place_sum(self, x):
+    maps = self.one(x)
+    maps += self.other(x)
+    return maps
+
+
+def summed(self, x):
+    return torch.add(self.other(x), self.one(x))
+
+
+def strided(kernel, stride, padding, dilation=1):
+    return nn.Conv2d(2, 3, kernel, stride, padding, dilation)
+
+
+BLOCKS = {
+    "alike": (strided(3, 1, 1), strided(1, 1, 0), plus),
+    "in place": (strided(3, 1, 1), strided(1, 1, 0), in_place_sum),
+    "torch.add": (strided(3, 1, 1), strided(5, 1, 2), summed),
+    "the change reaches different places": (
+        strided((1, 5), 1, (0, 2)),
+        strided((5, 1), 1, (2, 0)),
+        plus,
+    ),
+    "one skips inputs": (strided(3, 2, 1), strided(1, 2, 0), plus),
+    "shifted against each other": (
+        strided(2, 1, 1),
+        nn.Sequential(strided(3, 1, 1), nn.ReLU(), nn.Conv2d(3, 3, 2, padding=1)),
+        plus,
+    ),
+    "narrow, of two layers": (
+        nn.Sequential(strided(1, 1, 0), nn.Conv2d(3, 3, 1)),
+        strided(3, 1, 1),
+        plus,
+    ),
+    "pooled": (nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 1)), strided(2, 2, 0), plus),
+    "a shortcut": (nn.Conv2d(2, 2, 3, padding=1), None, shortcut),
+    "a shortcut around a dilation": (nn.Conv2d(2, 2, 2, padding=1, dilation=2), None, shortcut),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "add"), BLOCKS.values(), ids=BLOCKS)
+@pytest.mark.parametrize("size", [(16, 23), (17, 20)])
+def test_each_window_of_a_block_is_carried(one, other, add, size, monkeypatch):
+    monkeypatch.setattr(incremental, "NEARLY_ALL", 1.0)
+    network, image = Block(one, other, add).double().eval(), randomly(2, *size, dtype=torch.float64)
+    stages = stages_of(network, image)
+    assert [type(stage) for stage in stages][:1] == [Residual]
+    assert len(stages) == 2
+    for height, width in ((1, 1), (2, 5)):
+        places = product(range(size[0] - height + 1), range(size[1] - width + 1))
+        change = change_at(*zip(*places, strict=True), height, width, image)
+        outputs, place = without_computing_all(network, image, change, stages)
+        assert place is stages[-1].after
+        assert_close(outputs, network(changed(image, change)), rtol=0, atol=1e-12)
+
+
+def test_a_residual_block_worked_by_hand():
+    # x and the sums of x with its neighbours: 1 + 3, 2 + 6, 3 + 9, 4 + 12, 5 + 15, ...; with 0
+    # instead of 4: 3 + 5, 0 + 8, 5 + 11
+    network = Block(nn.Conv2d(1, 1, (1, 3), padding=(0, 1), bias=False), None, shortcut)
+    network.one.weight.fill_(1)
+    (block, _) = stages_of(network, torch.arange(1.0, 17.0).view(1, 2, 8))
+    change = block.carry(Change(torch.zeros(1, 1, 1, 1), Spans((0,), 1), Spans((3,), 1)))
+    assert (change.rows, change.columns) == (Spans((0,), 1), Spans((2,), 3))
+    assert change.values.flatten().tolist() == [8, 8, 16]
+    assert block.after.maps[0].flatten().tolist() == [4, 8, 12, 16, 20, 24, 28, 23]
+
+
+def scaled(self, x):
+    return torch.add(self.one(x), self.other(x), alpha=3)
+
+
+def multiplied(self, x):
+    return self.one(x) * self.other(x)
+
+
+def thrice(self, x):
+    return self.one(x) + self.other(x) + x[:, :1]
+
+
+def used_again(self, x):
+    one = self.one(x)
+    return one + self.other(x) + one
+
+
+def other_used_again(self, x):
+    one, other = self.one(x), self.other(x)
+    return one + other + other
+
+
+def placewise_first(self, x):
+    return x + self.one(self.then(x))
+
+
+NO_BLOCK = [scaled, multiplied, thrice, used_again, other_used_again]
+
+
+@pytest.mark.parametrize("add", NO_BLOCK)
+def test_what_is_no_sum_of_two_branches_is_no_block(add):
+    network = nn.Sequential(nn.Conv2d(2, 2, 1), Block(strided(3, 1, 1), strided(1, 1, 0), add))
+    assert kinds(network, randomly(2, 9, 12)) == [nn.Conv2d]
+
+
+def test_a_branch_that_is_repeated_ends_the_stages():
+    image = randomly(2, 9, 12)
+    network = Block(strided(3, 1, 1), nn.Conv2d(2, 1, 1), plus).eval()  # one channel for three
+    assert stages_of(network, image) == []
+    assert len(stages_of(nn.Sequential(nn.Conv2d(2, 2, 1), network), image)) == 1
+
+
+def test_a_placewise_layer_at_the_start_of_a_branch_is_no_block():
+    network = nn.Sequential(nn.Conv2d(2, 2, 1), Block(nn.Conv2d(2, 2, 1), None, placewise_first))
+    assert kinds(network, randomly(2, 9, 12)) == [nn.Conv2d]
 
 
 def test_a_change_is_carried_only_as_long_as_that_saves_something():

@@ -170,34 +170,43 @@ def test_between_two_steps_the_network_is_as_it_was(small_network, image):
 LEFT = [[1.0, 0.0], [1.0, 0.0]]
 
 
-@pytest.mark.parametrize(("until", "taken"), [(0.77, 2), (0.78, 6)])
+@pytest.mark.parametrize(("until", "taken"), [(0.77, 4), (0.78, 6)])
 def test_where_it_stops_worked_by_hand(drawn, monkeypatch, until, taken):
     monkeypatch.setattr(sys.modules["labkit.explain.rise"], "CHECK_EVERY", 2)
     drawn([LEFT] * 6, [[0, 0], [0, 1], [0, 0], [0, 1], [0, 0], [0, 1]])
     settings = {"n_masks": 6, "cells": 2, "normalise": "official", "until": until}
     *_, (n, S) = rise_steps(corner, torch.ones(1, 2, 4), 0, **settings)
-    assert n == taken
+    assert n == taken  # reliable after 2 masks and still after 4, or never
     # f = 2/3 and 1: (4/9 + 1, 2/3 + 2/3, 4/9 + 1/3, 2/9) / (2 * 0.5)
     assert_close(S, torch.tensor([13 / 9, 4 / 3, 7 / 9, 2 / 9]).expand(2, 4))
 
 
+def test_a_single_lucky_look_does_not_stop_it(image, monkeypatch):
+    looks = iter([0.95, 0.85, 0.95, 0.85, 0.95, 0.9])
+    monkeypatch.setattr(
+        sys.modules["labkit.explain.rise"], "_spearman_brown", lambda *_: next(looks)
+    )
+    steps = rise_steps(corner, image.abs(), 0, n_masks=1000, until=0.9)
+    assert [n for n, _ in steps][-1] == 6 * 64
+
+
 @pytest.mark.parametrize("normalise", ["coverage", "official"])
-def test_where_it_stopped_two_seeds_agree_as_well_as_asked_for(small_network, image, normalise):
-    asked = partial(rise, small_network, image, 1, normalise=normalise)
-    steps = partial(rise_steps, small_network, image, 1, n_masks=5000, normalise=normalise)
-    taken = []
-    for until in (0.8, 0.95):
-        *_, (n, S) = steps(until=until)
+def test_where_it_stopped_two_seeds_agree_as_well_as_asked_for(normalise):
+    given, taken = {"normalise": normalise, "batch_size": 64}, []
+    asked = partial(rise, corner, torch.ones(1, 12, 16), 0, **given)
+    for until in (0.85, 0.95):
+        more = {"n_masks": 9000, "until": until}
+        *_, (n, S) = rise_steps(corner, torch.ones(1, 12, 16), 0, **given, **more)
         taken.append(n)
-        assert torch.equal(asked(n_masks=5000, until=until), S)
+        assert torch.equal(asked(**more), S)
         assert_close(asked(n_masks=n), S, rtol=0, atol=1e-6)  # from no other masks
-        maps = torch.stack([asked(n_masks=n, seed=seed).flatten() for seed in range(1, 9)])
-        agreements = torch.corrcoef(maps)[*torch.triu_indices(8, 8, 1)]
-        assert agreements.mean() > until - 0.05
-    assert 64 <= taken[0] < taken[1] < 5000
+        maps = torch.stack([asked(n_masks=n, seed=seed).flatten() for seed in range(1, 7)])
+        agreements = torch.corrcoef(maps)[*torch.triu_indices(6, 6, 1)]
+        assert until - 0.05 < agreements.mean() < until + 0.1
+    assert 128 <= taken[0] < taken[1] < 9000
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 50, 200])
+@pytest.mark.parametrize("batch_size", [5, 50, 200])
 def test_where_it_stops_does_not_depend_on_the_batches(small_network, image, batch_size):
     settings = {"n_masks": 3000, "until": 0.9}
     *_, (n, S) = rise_steps(small_network, image, 1, **settings)

@@ -75,6 +75,13 @@ def test_a_span_holds_its_interval():
             assert 0 <= span.start <= start < stop <= span.stop <= 7
 
 
+def test_spans_that_hold_either_of_two_worked_by_hand():
+    # places 0 to 2 and 5 to 7; then 0 to 2 and 7 to 8, which gets the length of the longer one
+    held = Spans.holding(Spans((0, 6), 2), Spans((1, 5), 2), 9)
+    assert held == Spans((0, 5), 3)
+    assert Spans.holding(Spans((0, 7), 2), Spans((2, 8), 1), 9) == Spans((0, 6), 3)
+
+
 def test_a_slide_worked_by_hand():
     # output o reads inputs 2 o - 1 to 2 o + 1: 3 is read by 1 and 2, 4 by 2, 0 by 0
     slide = Slide(kernel=3, stride=2, padding=1, dilation=1, size_in=7, size_out=4)

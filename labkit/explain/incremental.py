@@ -4,12 +4,16 @@ A change inside a window reaches only a part of each of the first layers. That p
 for many windows at once; what it reads around itself is taken from the activations of the
 unchanged picture. Where the part has grown to nearly the whole layer, it is pasted into the
 unchanged activations, and the rest of the network runs as usual. Nothing is approximated.
+
+A residual block counts as one layer: a change goes through both branches, and their sum changes
+where either does.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +29,8 @@ PLACEWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish),
     *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d),
 )
+ADDITIONS = (operator.add, torch.add)  # += is traced as +
+Branch = list[list[nn.Module]]  # each a convolution or pooling with the placewise layers behind it
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Place:
     """A place in the network where the rest can take over."""
 
     maps: Tensor  # [h, w, C], of the unchanged picture
-    rest: Callable[[Tensor], object]  # of maps [N, C, h, w]; at the start the model itself
+    # Of maps [N, C, h, w]; at the start the model itself, None within a residual block.
+    rest: Callable[[Tensor], object] | None
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,13 @@ class Stage:
     padded: Tensor  # [h, w, C], the input for the unchanged picture
     after: Place
 
-    def reached(self, change: Change) -> tuple[Spans, Spans]:
+    def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
         """Rows and columns of the outputs that a change of the input reaches."""
-        return self.rows.outputs_of(change.rows), self.columns.outputs_of(change.columns)
+        return self.rows.outputs_of(rows), self.columns.outputs_of(columns)
 
     def carry(self, change: Change) -> Change:
         """The change behind this stage."""
-        rows, columns = self.reached(change)
+        rows, columns = self.reached(change.rows, change.columns)
         inputs = crops(self.padded, self.rows.inputs_of(rows), self.columns.inputs_of(columns))
         tops = self.rows.offsets(change.rows, rows)
         lefts = self.columns.offsets(change.columns, columns)
@@ -69,19 +76,62 @@ class Stage:
         return Change(outputs.permute(0, 2, 3, 1), rows, columns)
 
 
+@dataclass(frozen=True)
+class Residual:
+    """Two branches that read one place, and the placewise layers behind their sum."""
+
+    branches: tuple[list[Stage], list[Stage]]  # one may have no stages, a shortcut
+    layers: nn.Module
+    before: Tensor  # [h, w, C], the input for the unchanged picture
+    after: Place
+
+    def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
+        """Rows and columns of the outputs that a change of the input reaches."""
+        one, other = (_reached(branch, rows, columns) for branch in self.branches)
+        height, width = self.after.maps.shape[:2]
+        return Spans.holding(one[0], other[0], height), Spans.holding(one[1], other[1], width)
+
+    def carry(self, change: Change) -> Change:
+        """The change behind this block."""
+        rows, columns = self.reached(change.rows, change.columns)
+        one, other = (self._carried(branch, change, rows, columns) for branch in self.branches)
+        outputs = self.layers((one + other).permute(0, 3, 1, 2))  # [n, C, h, w]
+        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
+
+    def _carried(self, branch: list[Stage], change: Change, rows: Spans, columns: Spans) -> Tensor:
+        """`[n, h, w, C]`, behind a branch, of these rows and columns."""
+        for stage in branch:
+            change = stage.carry(change)
+        if (change.rows, change.columns) == (rows, columns):
+            return change.values
+        values = crops(branch[-1].after.maps if branch else self.before, rows, columns)
+        tops = map(operator.sub, change.rows.starts, rows.starts)
+        lefts = map(operator.sub, change.columns.starts, columns.starts)
+        paste(values, change.values, tops, lefts)
+        return values
+
+
+def _reached(stages: Sequence[Stage], rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
+    for stage in stages:
+        rows, columns = stage.reached(rows, columns)
+    return rows, columns
+
+
 def crops(maps: Tensor, rows: Spans, columns: Spans) -> Tensor:
     """`[n, h, w, C]`, cut out of maps `[H, W, C]`."""
     return torch.stack([maps[r, c] for r, c in zip(rows.slices, columns.slices, strict=True)])
 
 
-def paste(maps: Tensor, patches: Tensor, tops: Sequence[int], lefts: Sequence[int]) -> None:
+def paste(maps: Tensor, patches: Tensor, tops: Iterable[int], lefts: Iterable[int]) -> None:
     """Overwrite a part of each of the maps `[n, H, W, C]` with its patch `[n, h, w, C]`."""
     h, w = patches.shape[1:3]
     for one, patch, top, left in zip(maps, patches, tops, lefts, strict=True):
         one[top : top + h, left : left + w] = patch
 
 
-def carried(start: Place, stages: Sequence[Stage], change: Change) -> tuple[Place, Change]:
+def carried(
+    start: Place, stages: Sequence[Stage | Residual], change: Change
+) -> tuple[Place, Change]:
     """Take a change through the first stages, as long as that saves something.
 
     Returns:
@@ -89,9 +139,9 @@ def carried(start: Place, stages: Sequence[Stage], change: Change) -> tuple[Plac
     """
     place = start
     for stage in stages:
-        rows, columns = stage.reached(change)
-        size = stage.rows.size_out * stage.columns.size_out
-        if rows.length * columns.length > NEARLY_ALL * size:
+        rows, columns = stage.reached(change.rows, change.columns)
+        height, width = stage.after.maps.shape[:2]
+        if rows.length * columns.length > NEARLY_ALL * height * width:
             break
         place, change = stage.after, stage.carry(change)
     return place, change
@@ -107,11 +157,12 @@ def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
         yield maps.permute(0, 3, 1, 2).contiguous()
 
 
-def stages_of(model: Callable[[Tensor], object], image: Tensor) -> list[Stage]:
+def stages_of(model: Callable[[Tensor], object], image: Tensor) -> list[Stage | Residual]:
     """The stages with which a network begins; none where nothing can be saved.
 
-    They end where the network branches, or at a layer that is no plain convolution, pooling or
-    placewise layer. Call it with the network in eval mode and without gradients.
+    They end where the network branches otherwise than in a residual block, or at a layer that is
+    no plain convolution, pooling or placewise layer. Call it with the network in eval mode and
+    without gradients.
 
     Args:
         model: a network, or any other function of images, which has no stages.
@@ -174,42 +225,121 @@ class _Rest(nn.Module):
         return self.network.run(initial_env=dict.fromkeys(self.done, maps))
 
 
-def _record(network: fx.Interpreter, images: Tensor) -> list[Stage]:
+def _record(network: fx.Interpreter, images: Tensor) -> list[Stage | Residual]:
     """Run the picture `[1, C, H, W]` through the first layers and keep what each stage reads."""
-    stages: list[Stage] = []
-    for layers, done in _grouped(network):
-        outputs = nn.Sequential(*layers)(images)
-        rows, columns = _slides(layers[0], images.shape[2:], outputs.shape[2:])
-        stages.append(
-            Stage(
-                nn.Sequential(_unpadded(layers[0]), *layers[1:]),
-                rows,
-                columns,
-                _channels_last(_padded(layers[0], images, rows, columns)),
-                Place(_channels_last(outputs), _Rest(network, done)),
-            )
-        )
-        images = outputs
+    stages: list[Stage | Residual] = []
+    for group in _grouped(network):
+        rest = _Rest(network, group.done)
+        if isinstance(group.head, nn.Module):
+            stage, images = _stage([group.head, *group.behind], images, rest)
+        else:
+            stage, images = _residual(group.head, group.behind, images, rest)
+        if stage is None:
+            break
+        stages.append(stage)
     return stages
 
 
-def _grouped(network: fx.Interpreter) -> list[tuple[list[nn.Module], list[fx.Node]]]:
-    """The layers of each stage, and all steps that are done behind it."""
-    groups: list[tuple[list[nn.Module], list[fx.Node]]] = []
-    done = [next(iter(network.module.graph.nodes))]  # the images
-    while len(done[-1].users) == 1:
-        (node,) = done[-1].users
-        if node.op != "call_module" or node.args != (done[-1],) or node.kwargs:
-            break
-        layer = network.fetch_attr(node.target)
-        done.append(node)
-        if _is_sliding(layer):
-            groups.append(([layer], [*done]))
-        elif groups and _is_placewise(layer):
-            groups[-1] = ([*groups[-1][0], layer], [*done])
+def _stage(
+    layers: Sequence[nn.Module], images: Tensor, rest: _Rest | None = None
+) -> tuple[Stage, Tensor]:
+    """The stage, and the picture `[1, C, h, w]` behind it."""
+    outputs = nn.Sequential(*layers)(images)
+    rows, columns = _slides(layers[0], images.shape[2:], outputs.shape[2:])
+    stage = Stage(
+        nn.Sequential(_unpadded(layers[0]), *layers[1:]),
+        rows,
+        columns,
+        _channels_last(_padded(layers[0], images, rows, columns)),
+        Place(_channels_last(outputs), rest),
+    )
+    return stage, outputs
+
+
+def _residual(
+    heads: Sequence[Branch], behind: Sequence[nn.Module], images: Tensor, rest: _Rest
+) -> tuple[Residual | None, Tensor]:
+    """The block, None if its branches differ in shape, and the picture behind it."""
+    branches, ends = ([], []), []
+    for head, stages in zip(heads, branches, strict=True):
+        outputs = images
+        for layers in head:
+            stage, outputs = _stage(layers, outputs)
+            stages.append(stage)
+        ends.append(outputs)
+    if ends[0].shape != ends[1].shape:  # the smaller one would be repeated
+        return None, images
+    layers = nn.Sequential(*behind)
+    outputs = layers(ends[0] + ends[1])
+    place = Place(_channels_last(outputs), rest)
+    return Residual(branches, layers, _channels_last(images), place), outputs
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The layers of a stage, and all steps that are done behind it."""
+
+    head: nn.Module | tuple[Branch, Branch]
+    behind: tuple[nn.Module, ...]  # placewise
+    done: tuple[fx.Node, ...]
+
+
+def _grouped(network: fx.Interpreter) -> list[_Group]:
+    """The layers with which the network begins, stage by stage."""
+    groups: list[_Group] = []
+    done: tuple[fx.Node, ...] = (next(iter(network.module.graph.nodes)),)  # the images
+    while done[-1].users:
+        user, *others = done[-1].users
+        layer = None if others else _layer(network, done[-1], user)
+        if len(others) == 1 and (fork := _fork(network, done[-1])):
+            branches, steps = fork
+            groups.append(_Group(branches, (), (*done, *steps)))
+        elif layer is not None and _is_sliding(layer):
+            groups.append(_Group(layer, (), (*done, user)))
+        elif groups and layer is not None and _is_placewise(layer):
+            groups[-1] = _Group(groups[-1].head, (*groups[-1].behind, layer), (*done, user))
         else:
             break
+        done = groups[-1].done
     return groups
+
+
+def _fork(
+    network: fx.Interpreter, node: fx.Node
+) -> tuple[tuple[Branch, Branch], list[fx.Node]] | None:
+    """Both branches of a residual block that begins behind a step, and its steps."""
+    (one, nodes, total), (other, more, same) = (_branch(network, node, user) for user in node.users)
+    added = total is same and total.target in ADDITIONS
+    if not added or len(total.args) != 2 or total.kwargs:
+        return None
+    return (one, other), [*nodes, *more, total]
+
+
+def _branch(
+    network: fx.Interpreter, node: fx.Node, user: fx.Node
+) -> tuple[Branch, list[fx.Node], fx.Node]:
+    """The layers of a chain, its steps, and the step behind them."""
+    groups: Branch = []
+    nodes: list[fx.Node] = []
+    while (layer := _layer(network, node, user)) is not None:
+        if _is_sliding(layer):
+            groups.append([layer])
+        elif groups and _is_placewise(layer):
+            groups[-1].append(layer)
+        else:
+            break
+        nodes.append(user)
+        if len(user.users) != 1:
+            break
+        node, user = user, next(iter(user.users))
+    return groups, nodes, user
+
+
+def _layer(network: fx.Interpreter, node: fx.Node, user: fx.Node) -> nn.Module | None:
+    """The layer that a step is, if it reads another step and nothing else."""
+    if user.op != "call_module" or user.args != (node,) or user.kwargs:
+        return None
+    return network.fetch_attr(user.target)
 
 
 def _is_sliding(layer: nn.Module) -> bool:

@@ -45,9 +45,10 @@ def occlusion(
     Windows stand every `stride` pixels, the last ones clipped at the border, so that each pixel is
     covered. A pixel's relevance is the average drop over its windows.
 
-    Fast where the network begins with a chain of convolutions, poolings and activation functions,
-    all of them modules, as VGG, SqueezeNet's stem and labkit's minivgg do: there only what a window
-    changes is computed; see `labkit.explain.incremental`. Other models run on whole pictures.
+    Fast where the network begins with a chain of convolutions, poolings, activation functions and
+    residual blocks, all of them modules, as VGG, ResNet, SqueezeNet's stem and labkit's minivgg do:
+    there only what a window changes is computed; see `labkit.explain.incremental`. Other models run
+    on whole pictures.
 
     Args:
         model: a network with logits, or any function from images `[N, C, H, W]` to class

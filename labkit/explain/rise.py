@@ -65,7 +65,9 @@ def rise(
         until: stop when the map is so reliable, such as 0.95; by default all n_masks are run. The
             reliability is Pearson's r to expect between this map and one from as many other masks:
             by Spearman and Brown 2 r / (1 + r), where r is how well the maps from every other mask
-            and from the rest agree. Looked at every 64 masks. `rise_steps` says how many it took.
+            and from the rest agree. It must be reached at two looks in a row, 64 masks apart, as
+            one may be luck. An estimate all the same: for a single map it can be somewhat too high.
+            `rise_steps` says how many masks it took.
         seed: which masks; the same at every batch size and on every device. Two seeds give
             independent maps: how well they agree is the map's split-half reliability.
         batch_size: masked images per pass; chosen from the device by default. Memory depends on
@@ -193,6 +195,7 @@ def _growing(
 ) -> Iterator[_Sums]:
     """The same sums after each batch of masks, until they are reliable enough or the masks end."""
     whole, *halves = sums(), sums(), sums()
+    before = -1.0  # how reliable the map was at the look before
     with tqdm(total=n_masks, desc="masks", disable=not progress) as bar:
         for M, scores in scored:
             for which, half in enumerate(halves) if until is not None else ():
@@ -202,10 +205,11 @@ def _growing(
             bar.update(len(M))
             yield whole
             if until is not None and whole.n % CHECK_EVERY == 0:
-                reliability = _spearman_brown(*(half.S() for half in halves))
-                bar.set_postfix_str(f"reliability {reliability:.3f}")
-                if reliability >= until:
+                now = _spearman_brown(*(half.S() for half in halves))
+                bar.set_postfix_str(f"reliability {now:.3f}")
+                if before >= until and now >= until:  # once may be luck
                     return
+                before = now
 
 
 def _spearman_brown(S: Tensor, other: Tensor) -> float:

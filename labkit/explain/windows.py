@@ -56,6 +56,12 @@ class Spans:
         length = max(stop - start for start, stop in zip(starts, stops, strict=True))
         return cls(tuple(min(start, size - length) for start in starts), length)
 
+    @classmethod
+    def holding(cls, one: Spans, other: Spans, size: int) -> Spans:
+        """Spans within range(size), each of which holds one of either."""
+        pairs = zip(one.slices, other.slices, strict=True)
+        return cls.around(((min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs), size)
+
     @property
     def slices(self) -> list[slice]:
         """The spans, to index with."""
