@@ -1,8 +1,9 @@
 """Run all workloads and write the report: `make bench`; python -m benchmarks --quick --out FOLDER.
 
-Each module runs in a process of its own. What it measured is kept in `results.json`, from which
-`results.md`, `results.png`, `scaling.png` and the numbers in docs/scale.md are written; --again
-writes them from that file without measuring.
+Each module runs in a process of its own. What it measured is kept in `results.json` as soon as it
+is done, from which `results.md`, `results.png`, `scaling.png` and the numbers in docs/scale.md are
+written. Names of modules measure these anew and keep the rest (python -m benchmarks rise imports);
+--again measures nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.timing import Measurement, from_json, machine, read
+from labkit.files import write_atomically
 
 HERE = Path(__file__).parent
 PLAN = HERE.parent / "docs" / "scale.md"
@@ -39,18 +42,41 @@ def measured(module: str, quick: bool) -> list[Measurement]:
         return read(kept)
 
 
-def run(quick: bool) -> dict:
-    """All measurements, what they were made on, and how long that took."""
-    begin, about = time.perf_counter(), machine()
-    done = [asdict(one) for module in MODULES for one in measured(module, quick)]
-    minutes = (time.perf_counter() - begin) / 60
-    return {"about": about, "minutes": minutes, "quick": quick, "measurements": done}
+def run(modules: Sequence[str], quick: bool, out: Path) -> dict:
+    """What was measured so far, by module: on what, in how many minutes, and what came of it.
+
+    Raises:
+        ValueError: what is kept there was measured on another machine, or in quick runs.
+    """
+    kept = read_kept(out)
+    base = {"about": machine(), "quick": quick}
+    if kept and {name: kept[name] for name in base} != base:
+        raise ValueError(
+            f"{out / 'results.json'} holds measurements of another machine, other settings or "
+            "versions; remove it, or name another folder with --out"
+        )
+    kept = kept or {**base, "minutes": {}, "measurements": {}}
+    for module in modules:
+        begin = time.perf_counter()
+        kept["measurements"][module] = [asdict(one) for one in measured(module, quick)]
+        kept["minutes"][module] = (time.perf_counter() - begin) / 60
+        text = json.dumps(kept, indent=1) + "\n"
+        write_atomically(out / "results.json", text.encode("utf-8"))
+    return kept
+
+
+def read_kept(out: Path) -> dict | None:
+    """What is in results.json; None where there is none."""
+    path = out / "results.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def write(kept: dict, out: Path, plan: Path) -> None:
     """The report, its figures, and the numbers of the plan."""
-    done = [from_json(one) for one in kept["measurements"]]
-    text = report.results(done, kept["about"], kept["minutes"], kept["quick"])
+    modules = [name for name in MODULES if name in kept["measurements"]]
+    done = [from_json(one) for name in modules for one in kept["measurements"][name]]
+    minutes = sum(kept["minutes"].values())
+    text = report.results(done, kept["about"], minutes, kept["quick"])
     (out / "results.md").write_text(text, encoding="utf-8")
     report.overview(done).save(out / "results.png")
     report.growths(done).save(out / "scaling.png")
@@ -67,17 +93,20 @@ def filled(text: str, rows: object) -> str:
 def main() -> None:
     """Measure, unless that is done, and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}")
     parser.add_argument("--quick", action="store_true", help="the smallest networks, one repeat")
     parser.add_argument("--out", type=Path, default=HERE, help="where to write")
     parser.add_argument("--again", action="store_true", help="write from what was measured before")
     arguments = parser.parse_args()
+    if unknown := set(arguments.modules) - set(MODULES):
+        parser.error(f"MODULE must be of {', '.join(MODULES)}, got {', '.join(sorted(unknown))}")
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    if not arguments.modules and not arguments.again:
+        (out / "results.json").unlink(missing_ok=True)
     if not arguments.again:
-        text = json.dumps(run(arguments.quick), indent=1) + "\n"
-        (out / "results.json").write_text(text, encoding="utf-8")
-    kept = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    write(kept, out, PLAN if out == HERE else out / PLAN.name)
+        run(arguments.modules or MODULES, arguments.quick, out)
+    write(read_kept(out), out, PLAN if out == HERE else out / PLAN.name)
 
 
 if __name__ == "__main__":
