@@ -354,6 +354,18 @@ GRADCAM = Exercise(
             points=2,
         ),
         Mistake(
+            "align_corners=True",
+            "The map is stretched towards the picture's corners, as your `upsample` may do; the "
+            "check of that exercise says why.",
+            partial(
+                gradcam,
+                finished=lambda L, h, w: _interpolated(
+                    torch.relu(L), h, w, mode="bilinear", align_corners=True
+                ),
+            ),
+            points=2,
+        ),
+        Mistake(
             "no ReLU",
             "Your map has negative places. Grad-CAM keeps only what speaks for the class.",
             partial(gradcam, finished=upsample),
