@@ -75,8 +75,10 @@ def write(kept: dict, out: Path, plan: Path) -> None:
     """The report, its figures, and the numbers of the plan."""
     modules = [name for name in MODULES if name in kept["measurements"]]
     done = [from_json(one) for name in modules for one in kept["measurements"][name]]
-    minutes = sum(kept["minutes"].values())
-    text = report.results(done, kept["about"], minutes, kept["quick"])
+    about = dict(kept["about"])
+    if missing := [name for name in MODULES if name not in modules]:
+        about["not measured yet"] = ", ".join(missing)
+    text = report.results(done, about, sum(kept["minutes"].values()), kept["quick"])
     (out / "results.md").write_text(text, encoding="utf-8")
     report.overview(done).save(out / "results.png")
     report.growths(done).save(out / "scaling.png")

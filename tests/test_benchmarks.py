@@ -238,6 +238,9 @@ def test_a_report_is_written_again_without_measuring(tmp_path, monkeypatch):
         *("results.json", "results.md", "results.png", "scaling.png", "scale.md")
     }
     assert bench.PLAN.read_text(encoding="utf-8") == before
+    said = (tmp_path / "results.md").read_text(encoding="utf-8")
+    others = [name for name in bench.MODULES if name != "rise"]
+    assert f"- not measured yet: {', '.join(others)}\n" in said
 
 
 def test_a_module_is_measured_anew_and_the_others_are_kept(tmp_path, monkeypatch):
