@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from labkit.data import load_heritage
 from labkit.evaluate import (
@@ -34,6 +29,7 @@ from labkit.evaluate import (
     spread,
     summary,
 )
+from labkit.executors import add_workers, workers_of
 from labkit.figures import Figure, heatmap_rows, judged
 from labkit.files import write_atomically
 
@@ -63,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--display", choices=DISPLAYS, default="grid", help="figures to draw")
     parser.add_argument("--out", required=True, type=Path, help="folder; run again to go on")
     parser.add_argument("--keep-going", action="store_true", help="leave out broken files")
-    workers = parser.add_mutually_exclusive_group()
-    workers.add_argument("--jobs", type=int, default=1, help="processes")
-    workers.add_argument("--scheduler", help="address of a dask scheduler; extra 'cluster'")
+    add_workers(parser)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -129,41 +123,6 @@ def _literal(text: str) -> object:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-
-
-@contextmanager
-def workers_of(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]:
-    """Where the work is done, and how many work there."""
-    if arguments.scheduler:
-        with _client(arguments.scheduler) as client:
-            yield client.get_executor(pure=False), len(client.scheduler_info()["workers"])
-    elif arguments.jobs > 1:
-        threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
-        with ProcessPoolExecutor(
-            arguments.jobs,
-            mp_context=get_context("spawn"),
-            initializer=torch.set_num_threads,
-            initargs=(threads,),
-        ) as executor:
-            yield executor, arguments.jobs
-    else:
-        yield None, 1
-
-
-def _client(address: str):
-    try:
-        from distributed import Client
-    except ImportError:
-        raise ValueError(
-            "--scheduler needs dask, which is not installed; python -m pip install distributed"
-        ) from None
-    try:
-        return Client(address, timeout=10)
-    except OSError as error:
-        raise ValueError(
-            f"--scheduler must be the address of a running dask scheduler, got {address!r} "
-            f"({error}); `dask scheduler` prints its address when it starts"
-        ) from error
 
 
 def write_tables(table: pd.DataFrame, out: Path) -> None:

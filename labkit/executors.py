@@ -1,10 +1,23 @@
-"""Many tasks on any executor, a few of them under way at a time."""
+"""Many tasks on any executor, a few of them under way at a time; and executors for the commands."""
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import get_context
+
+import torch
 
 
 def finished(
@@ -47,3 +60,45 @@ def _submitted(executor: Executor, work: Callable, shared: object, task: tuple) 
         future: Future = Future()
         future.set_exception(error)
         return future
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options that say where a command's work is done; see `workers_of`."""
+    workers = parser.add_mutually_exclusive_group()
+    workers.add_argument("--jobs", type=int, default=1, help="processes")
+    workers.add_argument("--scheduler", help="address of a dask scheduler; extra 'cluster'")
+
+
+@contextmanager
+def workers_of(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int]]:
+    """Where the work is done, and how many work there."""
+    if arguments.scheduler:
+        with _client(arguments.scheduler) as client:
+            yield client.get_executor(pure=False), len(client.scheduler_info()["workers"])
+    elif arguments.jobs > 1:
+        threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+        with ProcessPoolExecutor(
+            arguments.jobs,
+            mp_context=get_context("spawn"),
+            initializer=torch.set_num_threads,
+            initargs=(threads,),
+        ) as executor:
+            yield executor, arguments.jobs
+    else:
+        yield None, 1
+
+
+def _client(address: str):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--scheduler needs dask, which is not installed; python -m pip install distributed"
+        ) from None
+    try:
+        return Client(address, timeout=10)
+    except OSError as error:
+        raise ValueError(
+            f"--scheduler must be the address of a running dask scheduler, got {address!r} "
+            f"({error}); `dask scheduler` prints its address when it starts"
+        ) from error

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from labkit.executors import add_workers, workers_of
 from labkit.files import write_atomically
 from labkit.grading.batch import Change, grade_all, grade_changed, publish
 from labkit.grading.feedback import write_feedback
@@ -38,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--submission-seconds", type=float, default=seconds.submission)
     parser.add_argument("--memory", type=float, default=Limits().memory / GIB, help="GiB")
     parser.add_argument("--unsandboxed", action="store_true", help="trust every submission")
-    workers = parser.add_mutually_exclusive_group()
-    workers.add_argument("--jobs", type=int, default=1, help="processes")
-    workers.add_argument("--scheduler", help="address of a dask scheduler; extra 'cluster'")
+    add_workers(parser)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -97,8 +96,6 @@ def _results(
     arguments: argparse.Namespace, bundle: Bundle, submissions: Sequence[Submission]
 ) -> Mapping[str, Result] | None:
     """The results; None where corrected checks are not to count after all."""
-    from labkit.evaluate_command import workers_of  # loads torchvision and matplotlib
-
     with workers_of(arguments) as (executor, n):
         settings = {"executor": executor, "workers": n, "progress": True}
         if not arguments.only_changed:

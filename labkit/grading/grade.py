@@ -12,9 +12,10 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
-from types import CodeType, FunctionType, TracebackType
+from types import CodeType, FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -173,17 +174,6 @@ class Run:
         self._kernel: Kernel | None = None
         self._end = time.monotonic() + bundle.seconds.submission
 
-    def __enter__(self) -> Run:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the kernel, where there is one."""
         if self._kernel is not None:
@@ -251,7 +241,7 @@ def _all_graded(
     """Every exercise with a function, and notes on the notebook and its run."""
     graded = {one.name: one for one in known}
     asked = [exercise for exercise in bundle.exercises if exercise.function is not None]
-    with Run(matched.code, bundle) as run:
+    with closing(Run(matched.code, bundle)) as run:
         for one in asked:
             if one.name not in graded:
                 graded[one.name] = _graded(one, run, submission, matched)
