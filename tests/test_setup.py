@@ -30,6 +30,7 @@ FLOORS = {
     "labkit.bootstrap": 0,
     "labkit.explain.contract": 0,
     "labkit.explain.windows": 0,
+    "labkit.explain.stem": 0,
     "labkit.models": 1,
     "labkit.data": 1,
     "labkit.explain.hooks": 1,

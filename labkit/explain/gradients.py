@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from labkit.explain.batches import check_count, choose_batch_size, halving, laid_out
 from labkit.explain.contract import check_image, check_model, check_target, logits_of, untouched
+from labkit.explain.stem import FastStem
 
 Explainer = Callable[..., Tensor]
 
@@ -190,7 +191,8 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
 
     def work(some: Tensor) -> Tensor:
         x = laid_out(some).requires_grad_()
-        logits = logits_of(model, x)
+        with FastStem():
+            logits = logits_of(model, x)
         check_target(target, logits.shape[1])
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 
