@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import platform
+import subprocess
+import sys
 import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 
 import pytest
+import torch
 
-from labkit.executors import finished
+from labkit.executors import add_workers, finished, workers_of
 
 
 class Waiting(Executor):
@@ -74,3 +80,50 @@ def test_a_broken_executor_fails_every_task_instead_of_hanging():
     for _, future in results:
         with pytest.raises(BrokenExecutor, match="a worker died"):
             future.result()
+
+
+FAULTS = """
+import resource, torch
+from labkit.executors import keep_freed_memory
+if {keep}:
+    assert keep_freed_memory()
+work = lambda: torch.ones(2_000_000).sum()  # 8 MB
+for _ in range(40):  # until there is a block that fits
+    work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's memory")
+def test_freed_memory_is_used_again():
+    def faults(keep):
+        plain = {name: v for name, v in os.environ.items() if not name.startswith("MALLOC_")}
+        plain |= {"MALLOC_MMAP_THRESHOLD_": "131072"}  # as long as nothing else is said
+        code = [sys.executable, "-c", FAULTS.format(keep=keep)]
+        return int(subprocess.run(code, env=plain, capture_output=True, check=True).stdout)
+
+    assert faults(True) < 2000 < faults(False)  # one block of 8 MB, or one each time
+
+
+def asked(*options):
+    parser = argparse.ArgumentParser()
+    add_workers(parser)
+    return parser.parse_args(options)
+
+
+def threads_of_a_worker():
+    return torch.get_num_threads()
+
+
+def test_processes_share_the_cores():
+    with workers_of(asked("--jobs", "2")) as (executor, n):
+        assert n == 2
+        assert executor.submit(threads_of_a_worker).result() == max(1, os.cpu_count() // 2)
+
+
+def test_one_job_needs_no_executor():
+    with workers_of(asked()) as (executor, n):
+        assert (executor, n) == (None, 1)
