@@ -4,14 +4,16 @@
     python -m data_scripts.stamp_colab --branch main  # another branch, another --remote
     python -m data_scripts.stamp_colab --clear        # no place at all, as the course is shipped
 
-Every notebook has the same set-up cell, which fetches the course in Colab and does nothing
-elsewhere. Stamped, the cell knows its repository, and a badge opens the notebook from there: a
-fork points to itself. A second run changes nothing.
+Every lab and every exercise has the same set-up cell, which fetches the course in Colab and does
+nothing elsewhere. Stamped, the cell knows its repository, and a badge opens the notebook from
+there: a fork points to itself. A second run changes nothing. What was answered in exercises/ stays,
+and `make exercises` still writes the same, as solutions/ is stamped as well.
 """
 
 import argparse
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +23,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from data_scripts.download import run
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-BADGE_ID, SETUP_ID = "colab-badge", "set-up"
+ROOT = Path(__file__).parents[1]
+LABS = "notebooks"
+BADGE_ID, SETUP_ID, IMPORTS_ID = "colab-badge", "set-up", "imports"
 COLAB = "https://colab.research.google.com"
 GITHUB = "https://github.com/"
 # The forms in which git writes an address on GitHub, with or without a user and a password.
@@ -58,33 +61,47 @@ class Place(NamedTuple):
     branch: str
 
 
-def main(arguments: list[str] | None = None, folder: Path = NOTEBOOKS) -> None:
+def main(arguments: list[str] | None = None, course: Path = ROOT) -> None:
     """Command line.
 
     Args:
         arguments: as on the command line.
-        folder: the notebooks, in the clone whose remote is asked.
+        course: the clone whose notebooks are stamped and whose remote is asked.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--remote", default="origin", help="git's name of it; origin by default")
     parser.add_argument("--branch", help="the one at hand by default")
     parser.add_argument("--clear", action="store_true", help="take the place out again")
     options = parser.parse_args(arguments)
-    run("stamp_colab", lambda options: stamp(folder, options), options)
+    run("stamp_colab", lambda options: stamp(course, options), options)
 
 
-def stamp(folder: Path, options: argparse.Namespace) -> None:
+def stamp(course: Path, options: argparse.Namespace) -> None:
     """Write the notebooks that change, and say which."""
-    place = None if options.clear else place_of(folder, options.remote, options.branch)
-    for path in sorted(folder.glob("*.ipynb")):
+    place = None if options.clear else place_of(course, options.remote, options.branch)
+    for path, folder in notebooks(course):
         before = path.read_text(encoding="utf-8")
-        notebook = stamped(nbformat.reads(before, as_version=4), path.name, place)
+        notebook = stamped(nbformat.reads(before, as_version=4), path.name, place, folder)
         after = nbformat.writes(notebook).rstrip("\n") + "\n"
         if after != before:
             path.write_text(after, encoding="utf-8", newline="\n")
             print(path)
     if place:
         print(f"Colab will fetch {GITHUB}{place.repository}, {place.branch}; commit and push")
+
+
+def notebooks(course: Path) -> Iterator[tuple[Path, str]]:
+    """The labs, the exercises and their sources, each with the folder that its badge opens.
+
+    A source's badge opens the exercise, which is made from it. Other notebooks beside an exercise
+    are somebody's own: a copy, or what is to be handed in.
+    """
+    for path in sorted(course.glob(f"{LABS}/*.ipynb")):
+        yield path, LABS
+    for kind in ("solutions", "exercises"):
+        for path in sorted(course.glob(f"{kind}/*/*.ipynb")):
+            if path.stem == path.parent.name:
+                yield path, f"exercises/{path.stem}"
 
 
 def place_of(folder: Path, remote: str, branch: str | None) -> Place:
@@ -132,15 +149,33 @@ def git(folder: Path, *words: str) -> str:
     ).stdout.strip()
 
 
-def stamped(notebook: NotebookNode, name: str, place: Place | None) -> NotebookNode:
-    """The notebook with its set-up cell and, where there is a place, its badge."""
+def stamped(
+    notebook: NotebookNode, name: str, place: Place | None, folder: str = LABS
+) -> NotebookNode:
+    """The notebook with its set-up cell and, where there is a place, its badge.
+
+    Args:
+        notebook: with a cell "imports", which the set-up comes before.
+        name: of the file that the badge opens.
+        place: where Colab finds the course; None as it is shipped.
+        folder: of that file, in the repository.
+
+    Raises:
+        ValueError: neither that cell nor the set-up is there.
+    """
     cells = [cell for cell in notebook.cells if cell.id != BADGE_ID]
-    if SETUP_ID not in [cell.id for cell in cells]:
-        _insert_setup(cells)
+    ids = [cell.id for cell in cells]
+    if not {SETUP_ID, IMPORTS_ID} & set(ids):
+        raise ValueError(
+            f"{folder}/{name} must have a cell {IMPORTS_ID!r} for the set-up to come before, and "
+            "the names of its cells are lost; rename that file, and get the course's own from git"
+        )
+    if SETUP_ID not in ids:
+        _insert_setup(cells, ids.index(IMPORTS_ID))
     (setup,) = (cell for cell in cells if cell.id == SETUP_ID)
     setup.source = setup_source(place)
     if place:
-        cells.insert(1, new_markdown_cell(badge(name, place), id=BADGE_ID))
+        cells.insert(1, new_markdown_cell(badge(name, place, folder), id=BADGE_ID))
     notebook.cells = cells
     return notebook
 
@@ -152,18 +187,17 @@ def setup_source(place: Place | None) -> str:
     return SETUP.replace('"", "main"', f'"{GITHUB}{place.repository}", "{place.branch}"')
 
 
-def badge(name: str, place: Place) -> str:
+def badge(name: str, place: Place, folder: str = LABS) -> str:
     """The button that opens a notebook in Colab."""
-    address = f"{COLAB}/github/{place.repository}/blob/{place.branch}/notebooks/{name}"
+    address = f"{COLAB}/github/{place.repository}/blob/{place.branch}/{folder}/{name}"
     return f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({address})"
 
 
-def _insert_setup(cells: list[NotebookNode]) -> None:
-    """Between the parameters and the imports; the cells after it count on by one.
+def _insert_setup(cells: list[NotebookNode], imports: int) -> None:
+    """Before the imports; the cells after it count on by one.
 
     Nothing needs to be executed again for that: the new cell does nothing here.
     """
-    _parameters, imports, *_ = (i for i, cell in enumerate(cells) if cell.cell_type == "code")
     setup = new_code_cell(id=SETUP_ID, execution_count=cells[imports].execution_count)
     later = [cell for cell in cells[imports:] if cell.cell_type == "code"]
     for counted in [*later, *(output for cell in later for output in cell.outputs)]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from data_scripts.make_exercises import STUB, main, released
+from data_scripts.stamp_colab import GITHUB, Place, stamped
 from labkit.selfcheck import exercises, judge
 from labkit.selfcheck.exercise import asked_here
 from labkit.selfcheck.report import LABS
@@ -23,6 +25,7 @@ SOURCES = {lab: ROOT / "solutions" / lab / f"{lab}.ipynb" for lab in LABS}
 RELEASES = {lab: ROOT / "exercises" / lab / f"{lab}.ipynb" for lab in LABS}
 CODED = [one for lab in LABS for one in exercises(lab) if one.function is not None]
 WRITTEN = [one for lab in LABS for one in exercises(lab) if one.function is None]
+STAMP = "`make colab`, or `python -m data_scripts.stamp_colab --clear`"
 DIFFICULTIES = ["easy", "medium", "hard"]
 
 
@@ -192,8 +195,9 @@ def test_exercises_run_from_the_top_but_for_the_stubs(lab):
     defined = {}
     for cell in read(RELEASES[lab]).cells:
         if cell.cell_type == "code":
+            source = TransformerManager().transform_cell(cell.source)  # the set-up's "!"
             with contextlib.suppress(NotImplementedError):
-                exec(compile(cell.source, cell.id, "exec"), defined)
+                exec(compile(source, cell.id, "exec"), defined)
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -207,17 +211,28 @@ def test_answers_need_nothing_of_labkit_but_the_check(lab):
 # What a notebook owes its readers
 
 
+@pytest.mark.parametrize("path", [*SOURCES.values(), *RELEASES.values()], ids=str)
+def test_set_up_and_badge_are_what_make_colab_writes(path):
+    """The same place as in the labs, if they name one."""
+    start = cells_of(ROOT / "notebooks" / "00_start.ipynb")["set-up"].source
+    written = re.search(r'^REPOSITORY, BRANCH = "(.*?)", "(.*?)"', start, re.MULTILINE)
+    place = Place(written[1].removeprefix(GITHUB), written[2]) if written[1] else None
+    text = path.read_text(encoding="utf-8")
+    again = stamped(nbformat.reads(text, as_version=4), path.name, place, f"exercises/{path.stem}")
+    assert nbformat.writes(again).rstrip("\n") + "\n" == text, STAMP
+
+
 @pytest.mark.parametrize("lab", LABS)
 def test_a_notebook_holds_the_exercises_in_their_order(lab):
     ids = [cell.id for cell in read(RELEASES[lab]).cells]
-    expected = ["opening", "imports"]
+    expected = ["opening", "set-up", "imports"]
     for one in exercises(lab):
         name = one.grade_id
         if one.function is None:
             expected += [f"{name}-card", name, f"{name}-answer"]
         else:
             expected += [f"{name}-card", name, f"{name}-check", f"{name}-test"]
-    assert ids == [*expected, "closing"]
+    assert [name for name in ids if name != "colab-badge"] == [*expected, "closing"]
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -309,4 +324,4 @@ def test_links_lead_somewhere(path):
     for cell in read(path).cells:
         for link in re.findall(r"\]\(([^)#]+)\)", cell.source):
             if not link.startswith("https://"):
-                assert (path.parent / link).resolve().parent.is_dir(), link
+                assert (path.parent / link).is_file(), link

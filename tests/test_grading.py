@@ -14,6 +14,7 @@ import nbformat
 import numpy as np
 import pytest
 
+from data_scripts.stamp_colab import Place, badge, setup_source
 from labkit.grading import grade
 from labkit.grading.batch import Change, claim
 from labkit.grading.feedback import feedback
@@ -172,6 +173,60 @@ def test_the_own_cells_are_those_that_were_not_handed_out():
     matched = release_and(toy_lab.cells_of({"weights": toy_lab.RIGHT["weights"]}, "Because."))
     assert [one.source for one in matched.own] == [toy_lab.RIGHT["weights"], "Because."]
     assert matched.notes == ()
+
+
+# Where Colab finds the course: as shipped, in two forks, and in a student's own hand
+
+PLACES = [None, Place("ada/heat-maps", "main"), Place("grace/fork", "spring/2027")]
+BY_HAND = setup_source(None).replace('"", "main"', "'https://example.org/x', 'main'")
+
+
+def stamped_for(place, answers=None, words=toy_lab.PLACEHOLDER):
+    first, *others = toy_lab.cells_of(answers, words)
+    badges = [markdown(badge("lab4.ipynb", place, "exercises/lab4"))] if place else []
+    return [first, *badges, nbformat.v4.new_code_cell(setup_source(place)), *others]
+
+
+@pytest.mark.parametrize("handed_out", PLACES)
+@pytest.mark.parametrize("handed_in", PLACES)
+def test_what_make_colab_writes_is_nobodys_own(handed_out, handed_in):
+    release = read_notebook(toy_lab.as_file(stamped_for(handed_out)))
+    cells = read_notebook(toy_lab.as_file(stamped_for(handed_in, toy_lab.RIGHT, "Because.")))
+    matched = match(cells, release, toy_lab.EXERCISES)
+    assert [one.text for one in matched.own] == [*toy_lab.RIGHT.values(), "Because."]
+    assert matched.words == {"toy.q1": "Because."} and matched.notes == ()
+    assert setup_source(handed_in) in [one.source for one in matched.code]
+
+
+def test_a_place_that_a_student_wrote_is_nobodys_own():
+    assert cell(BY_HAND).text == cell(setup_source(None)).text != ""
+
+
+def test_code_where_the_place_stands_is_the_students():
+    for code in (
+        "f(1), g(2)",
+        '"" + f() + "", "main"',
+        '""+f()+"", "main"',
+        '"", print("x")',
+        "'a', 'b' + f(1)",
+        '"", "main"; x = 1',
+    ):
+        source = setup_source(None).replace('"", "main"', code)
+        assert cell(source).text != cell(setup_source(None)).text
+    assert cell("REPOSITORY, BRANCH = f()").text == "REPOSITORY, BRANCH = f()"
+
+
+def test_stamping_the_release_grades_nothing_again():
+    hashes = {Bundle("toy_lab", toy_lab.as_file(stamped_for(place))).hash for place in PLACES}
+    assert len(hashes) == 1 and Bundle("toy_lab", toy_lab.RELEASE).hash not in hashes
+
+
+def test_an_empty_cell_does_not_end_an_answer():
+    *others, last = stamped_for(PLACES[1], words="One.")
+    release = read_notebook(toy_lab.as_file(stamped_for(PLACES[1])))
+    content = toy_lab.as_file([*others, markdown(""), markdown("Two."), last])
+    words = match(read_notebook(content), release, toy_lab.EXERCISES).words
+    assert words == {"toy.q1": "One.\n\nTwo."}
 
 
 def test_an_empty_copy_of_an_answer_is_not_run():

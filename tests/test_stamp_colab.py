@@ -12,10 +12,15 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from data_scripts import make_exercises
 from data_scripts.stamp_colab import SETUP, Place, badge, main, repository_of, setup_source, stamped
 from labkit.__main__ import doctor
 
 ROOT = Path(__file__).parents[1]
+START, LAB = "notebooks/00_start.ipynb", "notebooks/01_linear_probe.ipynb"
+EXERCISE, SOURCE = "exercises/lab4/lab4.ipynb", "solutions/lab4/lab4.ipynb"
+# By notebook, what its badge opens.
+OPENED = {START: START, LAB: LAB, SOURCE: EXERCISE, EXERCISE: EXERCISE}
 HERE = ("remote", "add", "origin")
 DOCTOR = r"print('device: a test\nnetwork a: at hand\nevery lab can run')"
 ADDRESSES = [
@@ -46,8 +51,10 @@ def git(folder, *words):
     subprocess.run(["git", "-C", folder, *who, *words], check=True, capture_output=True)
 
 
-def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.ipynb"))}
+def contents(clone):
+    """By their paths, all notebooks below a folder."""
+    paths = sorted(clone.rglob("*.ipynb"))
+    return {path.relative_to(clone).as_posix(): path.read_bytes() for path in paths}
 
 
 def cells_of(path):
@@ -55,13 +62,13 @@ def cells_of(path):
 
 
 @pytest.fixture
-def notebooks(tmp_path):
-    """Copies of two notebooks, as shipped, in a clone without a remote."""
-    folder = tmp_path / "clone" / "notebooks"
-    folder.mkdir(parents=True)
-    for name in ("00_start.ipynb", "01_linear_probe.ipynb"):
-        shutil.copy(ROOT / "notebooks" / name, folder)
-    git(folder.parent, "init", "--quiet", "--initial-branch=main")
+def clone(tmp_path):
+    """Copies of some notebooks, as shipped, in a clone without a remote."""
+    folder = tmp_path / "clone"
+    for name in OPENED:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    git(folder, "init", "--quiet", "--initial-branch=main")
     main(["--clear"], folder)
     return folder
 
@@ -75,110 +82,111 @@ def test_an_address_on_github_in_any_of_its_forms(address):
 
 
 @pytest.mark.parametrize("address", ELSEWHERE)
-def test_an_address_elsewhere_is_refused_and_no_notebook_changes(address, notebooks):
-    git(notebooks, *HERE, address)
-    before = contents(notebooks)
+def test_an_address_elsewhere_is_refused_and_no_notebook_changes(address, clone):
+    git(clone, *HERE, address)
+    before = contents(clone)
     with pytest.raises(SystemExit) as stopped:
-        main([], notebooks)
+        main([], clone)
     line = str(stopped.value)
     assert line.startswith("stamp_colab: the remote 'origin' must be a repository on github.com")
     assert "got " in line and "git remote set-url origin https://github.com/" in line
     assert "secret" not in line
-    assert contents(notebooks) == before
+    assert contents(clone) == before
 
 
-def test_no_remote_at_all(notebooks):
-    before = contents(notebooks)
+def test_no_remote_at_all(clone):
+    before = contents(clone)
     with pytest.raises(SystemExit, match="git knows no remote 'origin' here; .*git remote add"):
-        main([], notebooks)
-    assert contents(notebooks) == before
+        main([], clone)
+    assert contents(clone) == before
 
 
 @pytest.mark.parametrize("branch", ["", "a b", "-x", "x;ls", "{x}", '"'])
-def test_a_branch_that_cannot_be_written(branch, notebooks):
-    git(notebooks, *HERE, ADDRESSES[0])
-    git(notebooks, "add", ".")
-    git(notebooks, "commit", "--quiet", "--message=all")
-    git(notebooks, "checkout", "--quiet", "--detach")
+def test_a_branch_that_cannot_be_written(branch, clone):
+    git(clone, *HERE, ADDRESSES[0])
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "--message=all")
+    git(clone, "checkout", "--quiet", "--detach")
     with pytest.raises(SystemExit, match="branch must be a name of letters.*git switch main"):
-        main([f"--branch={branch}"], notebooks)
+        main([f"--branch={branch}"], clone)
 
 
 # What is written
 
 
-def test_the_badge_and_the_set_up_name_the_repository(notebooks, capsys):
-    git(notebooks, *HERE, "git@github.com:ada/heat-maps.git")
-    git(notebooks, "checkout", "--quiet", "-b", "spring/2027")
-    main([], notebooks)
-    for name in contents(notebooks):
-        cells = cells_of(notebooks / name)
-        assert list(cells)[:3] == ["opening", "colab-badge", "parameters"]
+def test_the_badge_and_the_set_up_name_the_repository(clone, capsys):
+    git(clone, *HERE, "git@github.com:ada/heat-maps.git")
+    git(clone, "checkout", "--quiet", "-b", "spring/2027")
+    main([], clone)
+    for name, opened in OPENED.items():
+        cells = cells_of(clone / name)
+        first = "parameters" if name in (START, LAB) else "set-up"
+        assert list(cells)[:3] == ["opening", "colab-badge", first]
         assert cells["colab-badge"].source == (
             "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
             "(https://colab.research.google.com/github/ada/heat-maps/blob/spring/2027/"
-            f"notebooks/{name})"
+            f"{opened})"
         )
         line = 'REPOSITORY, BRANCH = "https://github.com/ada/heat-maps", "spring/2027"  #'
         assert line in cells["set-up"].source
     *changed, last = capsys.readouterr().out.splitlines()
-    assert [Path(path).name for path in changed] == list(contents(notebooks))
+    assert changed == [str(clone / name) for name in OPENED]
     assert last.startswith("Colab will fetch https://github.com/ada/heat-maps, spring/2027")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_every_form_of_the_address_writes_the_same(address, notebooks):
-    git(notebooks, *HERE, address)
-    main([], notebooks)
-    cells = cells_of(notebooks / "00_start.ipynb")
-    place = Place("ada/heat-maps", "main")
+def test_every_form_of_the_address_writes_the_same(address, clone):
+    git(clone, *HERE, address)
+    main([], clone)
+    cells, place = cells_of(clone / START), Place("ada/heat-maps", "main")
     assert cells["set-up"].source == setup_source(place)
     assert cells["colab-badge"].source == badge("00_start.ipynb", place)
 
 
-def test_a_second_run_changes_nothing(notebooks, capsys):
-    git(notebooks, *HERE, ADDRESSES[0])
-    main([], notebooks)
-    before = contents(notebooks)
-    times = [path.stat().st_mtime_ns for path in sorted(notebooks.iterdir())]
+def test_a_second_run_changes_nothing(clone, capsys):
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    before = contents(clone)
+    times = [path.stat().st_mtime_ns for path in sorted(clone.rglob("*.ipynb"))]
     capsys.readouterr()
-    main([], notebooks)
-    assert contents(notebooks) == before
-    assert [path.stat().st_mtime_ns for path in sorted(notebooks.iterdir())] == times
+    main([], clone)
+    assert contents(clone) == before
+    assert [path.stat().st_mtime_ns for path in sorted(clone.rglob("*.ipynb"))] == times
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_a_fork_points_to_itself(notebooks):
-    git(notebooks, *HERE, ADDRESSES[0])
-    main([], notebooks)
-    of_ada = contents(notebooks)
-    git(notebooks, "remote", "set-url", "origin", "https://github.com/grace/fork.git")
-    main([], notebooks)
-    assert b"grace/fork" in contents(notebooks)["00_start.ipynb"]
-    assert not any(b"ada/heat-maps" in text for text in contents(notebooks).values())
-    git(notebooks, "remote", "add", "upstream", ADDRESSES[2])
-    main(["--remote", "upstream"], notebooks)
-    assert contents(notebooks) == of_ada
-    main(["--branch", "spring"], notebooks)
-    badge_and_setup = contents(notebooks)["00_start.ipynb"].decode()
-    assert "grace/fork/blob/spring/notebooks" in badge_and_setup
+def test_a_fork_points_to_itself(clone):
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    of_ada = contents(clone)
+    git(clone, "remote", "set-url", "origin", "https://github.com/grace/fork.git")
+    main([], clone)
+    assert all(b"grace/fork" in text for text in contents(clone).values())
+    assert not any(b"ada/heat-maps" in text for text in contents(clone).values())
+    git(clone, "remote", "add", "upstream", ADDRESSES[2])
+    main(["--remote", "upstream"], clone)
+    assert contents(clone) == of_ada
+    main(["--branch", "spring"], clone)
+    badge_and_setup = contents(clone)[EXERCISE].decode()
+    assert "grace/fork/blob/spring/exercises/lab4/lab4.ipynb" in badge_and_setup
     assert r"https://github.com/grace/fork\", \"spring\"" in badge_and_setup
 
 
-def test_cleared_the_notebooks_are_as_they_were(notebooks):
-    before = contents(notebooks)
-    git(notebooks, *HERE, ADDRESSES[0])
-    main([], notebooks)
-    assert contents(notebooks) != before
-    main(["--clear"], notebooks)
-    assert contents(notebooks) == before
+def test_cleared_the_notebooks_are_as_they_were(clone):
+    before = contents(clone)
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    assert contents(clone) != before
+    main(["--clear"], clone)
+    assert contents(clone) == before
 
 
-def test_stamping_changes_the_badge_and_one_line_and_nothing_else(notebooks):
-    before = (notebooks / "01_linear_probe.ipynb").read_text(encoding="utf-8").splitlines()
-    git(notebooks, *HERE, ADDRESSES[0])
-    main([], notebooks)
-    after = (notebooks / "01_linear_probe.ipynb").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("name", [LAB, EXERCISE, SOURCE])
+def test_stamping_changes_the_badge_and_one_line_and_nothing_else(name, clone):
+    before = (clone / name).read_text(encoding="utf-8").splitlines()
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    after = (clone / name).read_text(encoding="utf-8").splitlines()
     (old,) = (line for line in before if line not in after)
     assert old.strip().startswith('"REPOSITORY, BRANCH = ')
     added = [line for line in after if line not in before]
@@ -187,6 +195,28 @@ def test_stamping_changes_the_badge_and_one_line_and_nothing_else(notebooks):
         '"[![Open',
         '"REPOSITORY,',
     ]
+
+
+def test_exercises_are_made_from_stamped_solutions_byte_for_byte(clone, tmp_path):
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    make_exercises.main(clone / "solutions", tmp_path / "made")
+    assert (tmp_path / "made" / "lab4" / "lab4.ipynb").read_bytes() == contents(clone)[EXERCISE]
+
+
+def test_answers_stay_and_what_is_no_exercise_is_left_alone(clone):
+    answered = nbformat.read(clone / EXERCISE, as_version=4)
+    answered.cells[3].source = "def my_answer():\n    return 1"
+    nbformat.write(answered, clone / EXERCISE)
+    for name in ("hand_in_lab4.ipynb", "old.ipynb"):
+        shutil.copy(clone / EXERCISE, clone / "exercises" / "lab4" / name)
+    shutil.rmtree(clone / "solutions")
+    before = contents(clone)
+    git(clone, *HERE, ADDRESSES[0])
+    main([], clone)
+    after = contents(clone)
+    assert {name for name in after if after[name] != before[name]} == {START, LAB, EXERCISE}
+    assert b"def my_answer" in after[EXERCISE]
 
 
 def test_a_notebook_without_the_cell_gets_it_and_keeps_its_outputs():
@@ -207,6 +237,19 @@ def test_a_notebook_without_the_cell_gets_it_and_keeps_its_outputs():
     assert code[-1].outputs[0].execution_count == 4
     assert code[-1].outputs[0].data == {"text/plain": "2"}
     assert code[1].outputs == []
+
+
+def test_an_exercise_without_the_cell_gets_it_first():
+    cells = [new_markdown_cell("# Exercises", id="opening"), new_code_cell("", id="imports")]
+    new = stamped(new_notebook(cells=cells), "lab4.ipynb", None, "exercises/lab4")
+    assert [cell.id for cell in new.cells] == ["opening", "set-up", "imports"]
+    assert new.cells[1].metadata == {} and new.cells[1].execution_count is None
+
+
+def test_a_notebook_that_lost_the_names_of_its_cells_is_named(clone):
+    nbformat.write(new_notebook(cells=[new_code_cell("import torch")]), clone / EXERCISE)
+    with pytest.raises(SystemExit, match=f"{EXERCISE} must have a cell 'imports'.*rename that"):
+        main(["--clear"], clone)
 
 
 def test_lime_is_asked_for_as_pyproject_does():

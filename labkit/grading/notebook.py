@@ -17,6 +17,13 @@ import nbformat
 from labkit.selfcheck.exercise import Exercise
 
 MAX_BYTES = 100 * 2**20
+# Where Colab finds the course, in the set-up cell and in the badge: `make colab` and students write
+# it, so that it differs between what is handed out and what is handed in.
+PLACE = re.compile(
+    r"""^REPOSITORY, BRANCH = (["'])[^"'\s]*\1, (["'])[^"'\s]*\2"""
+    r"|^\[!\[Open in Colab\]\(\S*\)\]\(\S*\)$",
+    re.MULTILINE,
+)
 
 
 class Cell(NamedTuple):
@@ -30,8 +37,13 @@ class Cell(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The source without what nobody sees: blanks at the ends, empty lines around it."""
-        return "\n".join(line.rstrip() for line in self.source.strip().splitlines())
+        """The source as it is compared.
+
+        Without blanks at the ends of lines, empty lines around it, and the place that Colab fetches
+        the course from.
+        """
+        source = PLACE.sub("", self.source).strip()
+        return "\n".join(line.rstrip() for line in source.splitlines())
 
 
 class Matched(NamedTuple):
@@ -128,7 +140,7 @@ def _to_run(
 def _marks(cells: Sequence[Cell], release: Sequence[Cell]) -> list[str]:
     """For each of the student's cells, which of the released ones it is; empty for new ones."""
     keys = {_key(cell) for cell in release}
-    by_text = {cell.text: _key(cell) for cell in release}
+    by_text = {cell.text: _key(cell) for cell in release if cell.text}
     return [
         cell.grade_id if cell.grade_id in keys else by_text.get(cell.text, "") for cell in cells
     ]
@@ -166,5 +178,6 @@ def _words(
 
 
 def as_json(cells: Sequence[Cell]) -> str:
-    """The cells as a text that is equal for equal cells."""
-    return json.dumps([[cell.kind, cell.text, cell.grade_id, cell.solution] for cell in cells])
+    """The cells as a text that is equal for equal cells, empty ones aside."""
+    kept = (cell for cell in cells if cell.text or cell.grade_id)
+    return json.dumps([[cell.kind, cell.text, cell.grade_id, cell.solution] for cell in kept])

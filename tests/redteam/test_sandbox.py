@@ -10,6 +10,7 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
+from data_scripts.stamp_colab import Place, setup_source
 from labkit.grading import sandbox
 from labkit.grading.kernel import Kernel
 from labkit.grading.sandbox import (
@@ -75,6 +76,18 @@ def test_a_kernel_leaves_nothing_behind(no_leftovers):
         assert folder.stat().st_mode & 0o777 == 0o700
         pid = kernel._manager.provisioner.pid
     assert not psutil.pid_exists(pid)
+
+
+@needs_a_sandbox
+@pytest.mark.parametrize("place", [None, Place("ada/heat-maps", "main")])
+def test_the_set_up_for_colab_does_nothing_in_it(place, no_leftovers):
+    look = "os.getcwd(), list(sys.path), dict(os.environ)"
+    with Kernel(Limits()) as kernel:
+        assert kernel.run(f"import os, sys; before = {look}", 20) == ""
+        assert kernel.run("get_ipython().system = lambda command: 1 / 0", 20) == ""
+        assert kernel.run(setup_source(place), 20) == ""
+        assert kernel.run(f"assert before == ({look})", 20) == ""
+        assert "ZeroDivisionError" in kernel.run("!pip", 20)  # as any command would end
 
 
 def test_where_bubblewrap_is_gone_no_kernel_starts(monkeypatch, no_leftovers):
