@@ -1,6 +1,7 @@
 """The commands `grade` and `submit`: the whole cycle on three small exercises."""
 
 import csv
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from labkit.selfcheck import exercises
 sys.path.insert(0, str(Path(__file__).parent / "redteam"))
 import toy_lab  # noqa: E402
 
+ROOT = Path(__file__).parents[1]
 WHY_NOT = why_not()
 needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}")
 WRONG = toy_lab.RIGHT | {"weights": "def weights(maps):\n    return maps.sum(dim=(1, 2))"}
@@ -187,6 +189,19 @@ def test_where_no_sandbox_can_be_had_nothing_is_graded(
     assert said in error and "--unsandboxed grades without" in error
 
 
+@needs_a_sandbox
+def test_where_linux_forbids_namespaces_the_way_out_is_named(handed_in):
+    forbidden = sandbox._no_further_namespaces()
+    if not forbidden:
+        pytest.skip("bubblewrap before 0.8 cannot forbid them")
+    command = ["bwrap", "--unshare-user", *forbidden, "--dev-bind", "/", "/", sys.executable, "-m"]
+    command += ["labkit", "grade", str(handed_in), "--lab", "4", "--out", str(handed_in / "out")]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 1 and not (handed_in / "out").exists()
+    assert "bubblewrap cannot make a sandbox here (bwrap: " in ran.stderr
+    assert sandbox._way_out() in ran.stderr and "--unsandboxed grades without" in ran.stderr
+
+
 def test_apparmor_is_named(monkeypatch):
     monkeypatch.setattr(sandbox.Path, "is_file", lambda self: True)
     monkeypatch.setattr(sandbox.Path, "read_text", lambda self: "1\n")
@@ -220,7 +235,7 @@ def test_all_file_systems_of_the_sandbox_are_limited(tmp_path):
 
 
 def solved(lab="lab4"):
-    path = Path(grade_command.PACKAGE).parent / "exercises" / lab / f"{lab}.ipynb"
+    path = ROOT / "exercises" / lab / f"{lab}.ipynb"
     return nbformat.read(path, as_version=4)
 
 
