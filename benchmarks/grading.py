@@ -4,9 +4,10 @@ Both grade the same right solutions of lab 4. This needs bubblewrap; nbgrader ta
 installed. As a repeat takes minutes, there are three only, and memory is watched while they run:
 all processes that do the work, five times a second, pages that they share counted in each.
 
-    python -m benchmarks.grading --endless
+    python -m benchmarks.grading --endless         # 300 submissions, 10 of them endless
+    python -m benchmarks.grading --endless 12 1    # as a trial
 
-shows instead whether memory grows over a long batch: 300 submissions, 10 of them endless.
+shows instead whether memory grows over a long batch.
 """
 
 from __future__ import annotations
@@ -152,7 +153,15 @@ def measurements(quick: bool = False) -> Iterator[Measurement]:
 
 
 def long_batch(n: int, endless: int) -> None:
-    """Print the memory of grader and workers along a batch with some that never end."""
+    """Print the memory of grader and workers along a batch with some that never end.
+
+    Args:
+        n: submissions, at least six for each endless one.
+        endless: how many of them have a cell that does not end.
+
+    Raises:
+        RuntimeError: not just these were stopped.
+    """
     submissions = [
         Submission(f"student{i}", solved(f"student {i}", endless=i % (n // endless) == 5))
         for i in range(n)
@@ -160,16 +169,20 @@ def long_batch(n: int, endless: int) -> None:
     with tempfile.TemporaryDirectory() as folder, workers() as executor:
         begin = time.perf_counter()
         for end in range(n // 6, n + 1, n // 6):
-            grade_all(submissions[:end], bundle(), Path(folder), executor=executor, workers=WORKERS)
+            some = submissions[:end]
+            results = grade_all(some, bundle(), Path(folder), executor=executor, workers=WORKERS)
             me = psutil.Process()
             held = [process.memory_info().rss / 2**20 for process in [me, *me.children()]]
             sizes = ", ".join(f"{size:.0f}" for size in sorted(held, reverse=True))
             print(f"{end:4d} after {time.perf_counter() - begin:5.0f} s: {sizes} MiB", flush=True)
+    stopped = sum("was stopped" in " ".join(result.notes) for result in results.values())
+    if stopped != endless:
+        raise RuntimeError(f"{endless} cells never end, and {stopped} were stopped")
 
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"
-    if sys.argv[1:] == ["--endless"]:
-        long_batch(300, 10)
+    if sys.argv[1:2] == ["--endless"]:
+        long_batch(*map(int, sys.argv[2:] or (300, 10)))
     else:
         timing.main(measurements)
