@@ -198,7 +198,9 @@ def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float])
 
 def _checked_path(source: str | os.PathLike) -> Path:
     """The path of a file that exists and is not empty."""
-    path, name = Path(source), f"source {os.fspath(source)!r}"
+    path, name = Path(os.path.expanduser(source)), f"source {os.fspath(source)!r}"
+    if not os.fspath(source):
+        raise ValueError("source must be a picture, got an empty path; name a file, or upload one")
     if "://" in str(os.fspath(source)):
         raise ValueError(f"{name} must be a file here, got a web address; download it first")
     if not path.exists():
@@ -242,8 +244,12 @@ def _from_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     Image.init()  # or Pillow knows five formats only
     try:
         opened = Image.open(file, formats=[one for one in FORMATS if one in Image.OPEN])
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name} is refused as a decompression bomb: {error}; shrink it") from None
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        raise ValueError(
+            f"{name} must have at most {min(max_pixels, limit):,} pixels, got more than {limit:,}, "
+            "which Pillow takes for a decompression bomb; shrink it in a picture viewer"
+        ) from None
     except Exception:  # decoders raise anything for a broken file
         raise ValueError(
             f"{name} must be a picture that can be read ({', '.join(FORMATS)}), got a file that "

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.evaluate import METHODS, check_names
+from labkit.explain.contract import check_target
 from labkit.figures import Figure, gallery, overlaid
 from labkit.files import write_atomically
 from labkit.images import open_image
@@ -146,10 +147,12 @@ class Workbench:
         Raises:
             ValueError: no such method, no picture is open, or the method cannot explain this
                 network, for example because it has no feature maps.
+            TypeError: target is not a whole number.
             IndexError: target is not one of the classes.
         """
         check_names("method", [method], METHODS)
         target = int(self.probabilities.argmax()) if target is None else target
+        check_target(target, len(self.model.classes))  # the edge detector does not look at it
         started = time.perf_counter()
         relevance = METHODS[method](self.model)(self.model, self.image, target, **settings)
         seconds = time.perf_counter() - started

@@ -1,12 +1,16 @@
 """The panel of lab 8: what its controls do, seen from Python; the browser tests see the rest."""
 
 import inspect
+import struct
+import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import nn
+from traitlets import TraitError
 
 from labkit import dashboard as panels
 from labkit.dashboard import METHOD_NAMES, SETTINGS, dashboard, uploaded
@@ -90,6 +94,53 @@ def test_errors_are_shown_where_the_reader_looks(panel, tmp_path):
     assert "must end in .html" in panel.message.value
 
 
+def black_png(side):
+    """A sound PNG file of side x side pixels, one bit each."""
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
+    parts = [b"IHDR" + header, b"IDAT" + rows, b"IEND"]
+    framed = [struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in parts]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+NO_PICTURES = {
+    "nothing": (lambda: b"", "got no bytes at all; download or copy it again"),
+    "text": (lambda: b"my notes", "must be a picture that can be read"),
+    "20000": (lambda: black_png(20_000), "at most 50,000,000 pixels, got more than 178,956,970"),
+    "8000": (lambda: black_png(8_000), "8000 x 8000 = 64,000,000 pixels, more than 50,000,000"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PICTURES)
+@pytest.mark.parametrize("way", ["uploaded", "by its path"])
+def test_what_is_no_picture_is_refused_undecoded(panel, tmp_path, monkeypatch, kind, way):
+    content, words = NO_PICTURES[kind]
+    (tmp_path / "mine.png").write_bytes(content())
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
+    figure = panel.figure.value
+    if way == "uploaded":
+        files = [{"name": "mine.png", "content": (tmp_path / "mine.png").read_bytes()}]
+        panel.upload = SimpleNamespace(value=files)
+        panel._quietly(panel._open_upload)(None)
+    else:
+        panel.path.value = str(tmp_path / "mine.png")
+        panel.open.click()
+    assert 'role="alert"' in panel.message.value
+    assert words in panel.message.value
+    assert (panel.bench.name, panel.figure.value) == ("cat", figure)  # the one before stays
+
+
+def test_an_empty_path_is_refused(panel):
+    panel.open.click()
+    assert "got an empty path; name a file, or upload one" in panel.message.value
+
+
+def test_only_the_networks_classes_can_be_chosen(panel, model):
+    assert sorted(k for _, k in panel.target.options) == list(range(len(model.classes)))
+    with pytest.raises(TraitError):
+        panel.target.value = len(model.classes)
+
+
 def test_a_picture_is_opened_and_the_report_saved(panel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(skimage.data.coffee()).save("my coffee.png")
@@ -125,7 +176,11 @@ def test_a_network_without_feature_maps_has_no_layers_to_choose(monkeypatch):
     bench = dashboard(model, skimage.data.chelsea())
     assert [said.method for said in bench.explanations] == ["sensitivity"]
     panel = panels._Panel(bench)
-    panel.method.value = "fem"
-    assert "layer" not in panel.settings.holders
-    panel.run.click()
-    assert "feature maps" in panel.message.value
+    for method in ("gradcam", "fem"):
+        panel.method.value = method
+        assert "layer" not in panel.settings.holders
+        panel.run.click()
+        assert 'role="alert"' in panel.message.value
+        assert "feature maps, got Sequential without any; use a method" in panel.message.value
+        assert not panel.run.disabled
+    assert [said.method for said in bench.explanations] == ["sensitivity"]

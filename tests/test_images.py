@@ -252,6 +252,18 @@ def test_a_file_that_is_not_there(tmp_path):
         open_image(tmp_path / "no.png")
 
 
+def test_an_empty_path():
+    with pytest.raises(ValueError, match="got an empty path; name a file, or upload one"):
+        open_image("")
+
+
+def test_a_path_may_start_at_home(tmp_path, monkeypatch):
+    (tmp_path / "home.png").write_bytes(file_of(Image.fromarray(noise(4, 4))))
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    np.testing.assert_array_equal(open_image("~/home.png"), noise(4, 4))
+
+
 def test_a_folder(tmp_path):
     with pytest.raises(ValueError, match="got a folder; name one of the files in it"):
         open_image(tmp_path)
@@ -327,8 +339,10 @@ def test_the_limit_stands_at_fifty_million_pixels():
 def test_a_bomb_is_refused_even_where_larger_pictures_are_allowed():
     data = bytearray(file_of(Image.new("1", (1, 1)), "BMP"))
     data[18:26] = (60_000).to_bytes(4, "little") * 2  # width and height: 3.6e9 pixels
-    with pytest.raises(ValueError, match="decompression bomb"):
-        open_image(bytes(data), max_pixels=10**10)
+    words = "at most {} pixels, got more than 178,956,970, .*decompression bomb; shrink it"
+    for allowed, most in ((10**10, "178,956,970"), (50_000_000, "50,000,000")):
+        with pytest.raises(ValueError, match=words.format(most)):
+            open_image(bytes(data), max_pixels=allowed)
 
 
 def test_pillows_warnings_do_not_leak():

@@ -60,6 +60,16 @@ def test_the_likeliest_class_is_explained_by_default(bench, model):
     assert bench.classes()[0][0].startswith(model.classes[best])
 
 
+@pytest.mark.parametrize("method", ["gradcam", "rise", "edges"])
+def test_a_class_that_does_not_exist_is_refused_by_every_method(bench, method):
+    for target in (2, -1):
+        with pytest.raises(IndexError, match=f"class index from 0 to 1, got {target}; "):
+            bench.run(method, target)
+    with pytest.raises(TypeError, match=r"must be a class index \(int\), got str"):
+        bench.run(method, "black rot")
+    assert bench.explanations == []
+
+
 def test_a_map_with_a_floor_is_drawn_from_it(bench):
     ramp = torch.linspace(0, 1, 224).expand(224, -1)
     of = {"method": "m", "settings": {}, "target": 0, "class_name": "c", "seconds": 0.0, "note": ""}
