@@ -53,8 +53,8 @@ class Slider:
             style=wide,
             layout={"width": "240px"},
         )
-        ipywidgets.link((slider, "value"), (field, "value"))
-        return ipywidgets.HBox([slider, field], layout={"flex_flow": "row wrap"}), slider
+        ipywidgets.link((slider, "value"), (field, "value"), transform=(_rounded, float))
+        return ipywidgets.HBox([slider, field], layout={"flex_flow": "row wrap"}), field
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,11 @@ def watch(
     start.on_click(lambda button: tasks.append(asyncio.get_running_loop().create_task(run())))
     stop.on_click(press_stop)
     display(ipywidgets.VBox([*shown, ipywidgets.HBox([start, stop, bar]), figure]))
+
+
+def _rounded(value: float) -> float:
+    """Without the error of steps added up: a browser's slider says 219.99999999999997 for 220."""
+    return float(f"{value:.10g}")
 
 
 def _values(controls: Mapping[str, object], holders: Sequence[object]) -> dict[str, object]:

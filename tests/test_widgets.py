@@ -67,6 +67,18 @@ def test_slider_and_field_move_the_figure_and_each_other(live):
     assert 'alt="first at 0.2"' in live.figure.value
 
 
+def test_the_error_of_the_sliders_steps_reaches_neither_field_nor_figure(shown, monkeypatch):
+    seen = []
+    monkeypatch.setattr(widgets, "front_end_attached", lambda: True)
+    controls = {"steps": Slider("Steps", 200, 10, 2000, 10)}
+    explore(lambda steps: seen.append(steps) or draw(steps, "last"), controls, static=[])
+    found = list(walk(shown[0]))
+    slider = next(w for w in found if isinstance(w, ipywidgets.FloatSlider))
+    field = next(w for w in found if isinstance(w, ipywidgets.BoundedFloatText))
+    slider.value = 219.99999999999997  # what Chromium sends after two arrow keys
+    assert (field.value, seen) == (220.0, [200.0, 220.0])
+
+
 def test_every_control_has_a_label(live):
     assert live.slider.description == "Threshold"
     assert live.field.description == "Threshold (number)"
