@@ -262,7 +262,9 @@ def perturbation_steps(
         difference = G(x) - x
         if amplitude is not None:
             difference = amplitude * torch.tanh(difference / amplitude)
-        cost = l1 * difference.abs().mean() + smoothness * _total_variation(difference)
+        cost = l1 * difference.abs().mean()
+        if smoothness:  # times 0 it would take its time all the same
+            cost = cost + smoothness * _total_variation(difference)
         perturbed = (x + difference).to(image.dtype)
         return perturbed, cost, perturbed[0]
 
@@ -467,10 +469,10 @@ def _states(
     """What has been learned after every few steps, until the end or until it has settled."""
     with inference(model):
         scores_before = class_probabilities(model, image[None].clone())[0].float()
-    history = []
+    history, same = [], laid_out(image[None])[0]  # as what is learned is
     best, mark, improved = None, float("inf"), 0
     for n, step in enumerate(descent, start=1):
-        distance = (step.learned - image).abs().mean().item()
+        distance = (step.learned - same).abs().mean().item()
         history.append((step.loss, step.scores[target].item(), distance))
         if best is None or step.loss < best.loss:
             best = step
