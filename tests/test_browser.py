@@ -1,4 +1,4 @@
-"""Labs 1, 5 and 8 in JupyterLab under real Chromium: their controls are moved."""
+"""Labs 1, 5, 7 and 8 in JupyterLab under real Chromium: their controls are moved."""
 
 import json
 import os
@@ -27,6 +27,10 @@ NEEDED = {  # the cells that the controls stand on
     "05_rise_lime.ipynb": [
         *("parameters", "imports", "network", "leaf", "ask", "show", "live", "live-controls"),
         *("toggle", "toggle-draw", "toggle-controls"),
+    ],
+    "07_learned_perturbations.ipynb": [
+        *("parameters", "imports", "networks", "image", "learn-draw"),
+        *("live", "live-draw", "live-controls", "live-watch"),
     ],
     "08_your_own_picture.ipynb": ["parameters", "imports", "network", "dashboard"],
 }
@@ -165,6 +169,13 @@ def live(browser, server):
 
 
 @pytest.fixture(scope="module")
+def learner(browser, server):
+    page = opened(browser, server, "07_learned_perturbations.ipynb", "Learning rate (number)")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
 def bench(browser, server):
     page = opened(browser, server, "08_your_own_picture.ipynb", "Method")
     yield page
@@ -285,6 +296,46 @@ def test_other_controls_are_served_while_it_runs(live):
     assert stop.is_enabled()
     stop.click()
     wait_until(start.is_enabled)
+
+
+MOVED = {  # lab 7's sliders, and what two steps up and one down make of them; 4 blocks are most
+    "l1": "0.04",
+    "Steps": "210",
+    "Learning rate": "0.0004",
+    "Blocks": "3",
+    "Layers a block": "3",
+    "Power": "7",
+    "Dilation in pixels": "21",
+}
+
+
+def test_learning_goes_by_its_sliders_and_stays_where_it_is_stopped(learner):
+    handles = learner.locator(".noUi-handle").all()
+    for handle, (label, moved) in zip(handles, MOVED.items(), strict=True):
+        handle.focus()
+        for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+            learner.keyboard.press(key)
+        field = learner.get_by_label(f"{label} (number)")
+        wait_until(lambda field=field, moved=moved: field.input_value() == moved)
+    start, stop = (
+        learner.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop")
+    )
+    figure = learner.locator("img[alt*='what became of it']")
+    start.focus()
+    learner.keyboard.press("Enter")
+    figure.wait_for()
+    first = figure.get_attribute("src")
+    wait_until(lambda: figure.get_attribute("src") != first)  # the curves grow
+    stop.focus()
+    learner.keyboard.press("Enter")
+    wait_until(start.is_enabled)
+    said, drawn = (figure.get_attribute(name) for name in ("alt", "src"))
+    n = int(re.search(r"(\d+) steps of 0.0004, l1 0.04, 3 blocks of 3 layers", said)[1])
+    assert 2 < n < 210
+    width = learner.locator(".progress-bar").first.get_attribute("style")
+    assert float(re.search(r"width: ([\d.]+)%", width)[1]) == pytest.approx(100 * n / 210, abs=1)
+    time.sleep(3)
+    assert figure.get_attribute("src") == drawn
 
 
 def test_a_photograph_is_uploaded_explained_and_reported(bench, folder, tmp_path):
