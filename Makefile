@@ -19,7 +19,7 @@ SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) -m labkit.bootstrap --extras
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-real test-colab lint notebooks exercises colab data bench clean
+.PHONY: help lab test test-real test-gpu test-colab lint notebooks exercises colab data bench clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -31,15 +31,20 @@ lab: ## set up the course and open it in JupyterLab
 
 # A process for each core, and in each one thread: faster than one process with a thread a core. In
 # the order of their names the long files do not come last.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical
+BY_FILE := --dist=loadfile --no-loadscope-reorder
 
 test: lint ## lint, then run all tests and all notebooks
-	@$(PYTEST)
-	@$(PYTEST) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
+	@$(PYTEST) $(BY_FILE)
+	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
 
 test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
-	@$(BIN)/python -m pytest tests/real_notebooks.py tests/real_perturbation.py
+	@$(PYTEST) --dist=worksteal tests/real_notebooks.py tests/real_perturbation.py
+
+test-gpu: ## run the labs and the tests of devices on a GPU, on a pretended one where there is none
+	@$(SETUP) lab,test
+	@LABKIT_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu_labs.py tests/test_gpu.py
 
 # Nothing else needs this Python: Colab's is 3.13, so PYTHON=python3.13 comes nearest.
 test-colab: ## run the labs and the tests of the widgets on what Colab has installed

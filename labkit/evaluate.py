@@ -154,15 +154,15 @@ def _perturbation(
 
 
 def _centre(model: nn.Module, image: Tensor, target: int) -> Tensor:
-    return baselines.centre_gaussian(image.shape[1:])
+    return baselines.centre_gaussian(image.shape[1:]).to(image.device)
 
 
 def _uniform(model: nn.Module, image: Tensor, target: int) -> Tensor:
-    return baselines.uniform(image.shape[1:])
+    return baselines.uniform(image.shape[1:]).to(image.device)
 
 
 def _random(model: nn.Module, image: Tensor, target: int, *, seed: int = 0) -> Tensor:
-    return baselines.random_map(image.shape[1:], seed=seed)
+    return baselines.random_map(image.shape[1:], seed=seed).to(image.device)
 
 
 def _edges(model: nn.Module, image: Tensor, target: int) -> Tensor:

@@ -137,7 +137,7 @@ def gallery(
 
 def outline(axis: Axes, mask: np.ndarray | Tensor, colour: str = "white") -> None:
     """Draw the border of a mask, dark below light so that it shows on any ground."""
-    mask = np.asarray(mask, dtype=float)
+    mask = _array(mask).astype(float)
     if mask.any() and not mask.all():
         axis.contour(mask, [0.5], colors="black", linewidths=1.6)
         axis.contour(mask, [0.5], colors=colour, linewidths=0.8)
@@ -213,7 +213,7 @@ def heatmap_rows(
 
 
 def _draw_map(axis: Axes, relevance: Tensor, root_colours: bool) -> None:
-    values = relevance.detach().cpu().numpy()
+    values = _array(relevance)
     limit = float(np.quantile(np.abs(values), 0.998)) or float(np.abs(values).max()) or 1.0
     if values.min() < 0:
         colours, scale, ticks = "RdBu_r", mpl.colors.Normalize(-limit, limit), [-limit, 0, limit]
@@ -263,7 +263,8 @@ def judged(
     _draw_panel(axes[0, -2], "overlay", overlaid(picture, relevance))
     styles = zip(CLASS_COLOURS, ("-", "--"), strict=True)
     for (name, score), (colour, dash) in zip(curves.items(), styles, strict=False):
-        axes[0, -1].plot(np.linspace(0, 1, len(score)), score, dash, color=colour, label=name)
+        places = np.linspace(0, 1, len(score))
+        axes[0, -1].plot(places, _array(score), dash, color=colour, label=name)
     if curves:
         axes[0, -1].set(xlabel="share of pixels", ylabel="probability", ylim=(0, 1), xlim=(0, 1))
         axes[0, -1].legend(fontsize=7)
@@ -297,7 +298,7 @@ def film(
         axis.axis("off")
     styles = zip(CLASS_COLOURS, ("-", "--"), strict=True)
     for (name, score), (colour, dash) in zip(scores.items(), styles, strict=False):
-        places = np.linspace(0, 1, len(score))
+        places, score = np.linspace(0, 1, len(score)), _array(score)
         axes[-1].plot(places, score, dash, color=colour, label=name)
         axes[-1].plot(fraction, np.interp(fraction, places, score), "o", color=colour)
     axes[-1].axvline(fraction, color="grey", linewidth=0.8)
@@ -366,8 +367,9 @@ def learning(
         axis.axis("off")
     styles = zip(("#333333", *CLASS_COLOURS), ("-", "--", ":"), strict=True)
     for (name, values), (colour, dash) in zip(lines.items(), styles, strict=False):
-        axes[-1].plot(range(1, len(values) + 1), values, dash, color=colour, label=name)
+        axes[-1].plot(range(1, len(values) + 1), _array(values), dash, color=colour, label=name)
     axes[-1].set(yscale="log", xlabel="step")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].legend(fontsize=8)
     return Figure(canvas, alt, caption)
 
@@ -402,11 +404,17 @@ def gaze(
         _draw_panel(axes[0, i], titles[i], pictures[i])
         if fixations[i] is not None:
             dots = {"s": 7, "color": "#F0E442", "edgecolors": "black", "linewidths": 0.4}
-            axes[0, i].scatter(*fixations[i].T, **dots)
+            axes[0, i].scatter(*_array(fixations[i]).T, **dots)
         if scanpaths is not None and scanpaths[i] is not None:
-            axes[0, i].plot(*scanpaths[i][:, :2].T, "-o", color="white", markersize=3, linewidth=1)
+            path = _array(scanpaths[i])[:, :2]
+            axes[0, i].plot(*path.T, "-o", color="white", markersize=3, linewidth=1)
         axes[1, i].imshow(overlaid(pictures[i], densities[i], strength=0.8))
     return Figure(canvas, alt, caption)
+
+
+def _array(values: Tensor | Sequence[float]) -> np.ndarray:
+    """Numbers as matplotlib takes them: on no GPU, and without their gradient."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _draw_panel(axis: Axes, title: str, picture: np.ndarray) -> None:
@@ -443,7 +451,7 @@ def feature_maps(maps: Tensor, names: Sequence[str], *, alt: str, caption: str =
     for axis in axes.flat:
         axis.axis("off")
     for axis, values, name in zip(axes.flat, maps, names, strict=False):
-        drawn = axis.imshow(values.numpy(), cmap="viridis", vmin=0.0, vmax=maps.max().item())
+        drawn = axis.imshow(_array(values), cmap="viridis", vmin=0.0, vmax=maps.max().item())
         axis.set_title(name, fontsize=8)
     bar = canvas.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
     bar.set_label("activation", fontsize=8)
@@ -520,7 +528,7 @@ def curves(
     colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#333333"]
     markers = ["o", "s", "^", "v", "D"]
     for (name, band), colour, marker in zip(lines.items(), colours, markers, strict=False):
-        middle, lower, upper = band
+        middle, lower, upper = map(_array, band)
         axis.plot(x, middle, color=colour, marker=marker, markersize=4, label=name)
         axis.fill_between(x, lower, upper, color=colour, alpha=0.15, linewidth=0)
     if log_x:
@@ -593,12 +601,11 @@ def shares(
 def _draw_histogram(
     axis: Axes, scores: Tensor, labels: Tensor, classes: Sequence[str], threshold: float | None
 ) -> None:
-    edges = np.histogram_bin_edges(scores.numpy(), bins=30)
+    scores, labels = _array(scores), _array(labels)
+    edges = np.histogram_bin_edges(scores, bins=30)
     for label, (name, colour) in enumerate(zip(classes, CLASS_COLOURS, strict=True)):
         hatch = "" if label == 0 else "//"
-        axis.hist(
-            scores[labels == label].numpy(), edges, color=colour, alpha=0.6, label=name, hatch=hatch
-        )
+        axis.hist(scores[labels == label], edges, color=colour, alpha=0.6, label=name, hatch=hatch)
     if threshold is not None:
         axis.axvline(threshold, color="black", linestyle="--")
         axis.set_title(f"threshold {threshold:.3f}")

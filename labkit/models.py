@@ -100,6 +100,13 @@ class Classifier(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def runs_on(self) -> str:
+        """Where the weights are, in words: "the CPU", or "cuda:0 (Tesla T4)"."""
+        if self.device.type == "cuda":
+            return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
+        return "the CPU" if self.device.type == "cpu" else str(self.device)
+
     def prepare(self, picture: Picture) -> Tensor:
         """Turn a picture (path, bytes, array or PIL picture) into an image `[3, H, W]`."""
         how = self.preprocessing
@@ -195,7 +202,8 @@ def load_model(
             project's root, is what data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
             the path of a state dict for this network.
-        device: where to put it; the CPU by default.
+        device: where to put it; by default on the GPU where torch sees one of CUDA's, else on the
+            CPU. What the network prepares goes to the same place.
 
     Returns:
         The network in eval mode; its `description` says what it is.
@@ -220,8 +228,10 @@ def load_model(
             f"name must be one of {', '.join(known)} or the path of a network that you fine-tuned, "
             f"such as 'my_network.pt', got {name!r}; {hint}".rstrip("; ")
         )
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     # The layout in which convolutions run fastest; the numbers are the same.
-    return model.to(device or "cpu", memory_format=torch.channels_last).eval()
+    return model.to(device, memory_format=torch.channels_last).eval()
 
 
 def _load_embedded(name: str, weights: str | Path | None) -> Classifier:

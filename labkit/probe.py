@@ -124,7 +124,10 @@ def discriminant(features: Tensor, w: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What happens at each threshold when score >= threshold is called class 1; tensors `[T]`."""
+    """What happens at each threshold when score >= threshold is called class 1.
+
+    Tensors `[T]`, on the CPU.
+    """
 
     threshold: Tensor  # from +infinity downwards
     true_positive: Tensor
@@ -167,7 +170,7 @@ def threshold_sweep(scores: Tensor, labels: Tensor, thresholds: Tensor | None = 
     scores, labels = _check_scores(scores, labels)
     if thresholds is None:
         thresholds = torch.cat([torch.tensor([torch.inf], dtype=torch.float64), scores.unique()])
-    thresholds = torch.as_tensor(thresholds, dtype=torch.float64).sort(descending=True).values
+    thresholds = torch.as_tensor(thresholds, dtype=torch.float64).cpu().sort(descending=True).values
     positive = scores[labels == 1].sort().values
     negative = scores[labels == 0].sort().values
     # searchsorted counts the scores below a threshold: those are called class 0.
@@ -300,7 +303,7 @@ def _check_features(features: Tensor) -> None:
 
 
 def _check_labels(labels: Tensor, n: int) -> Tensor:
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels).cpu()
     if labels.shape != (n,):
         raise ValueError(f"labels must have shape [{n}], one a picture, got {list(labels.shape)}")
     if sorted(labels.unique().tolist()) != [0, 1]:
@@ -312,7 +315,7 @@ def _check_labels(labels: Tensor, n: int) -> Tensor:
 
 
 def _check_scores(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    scores = torch.as_tensor(scores, dtype=torch.float64)
+    scores = torch.as_tensor(scores, dtype=torch.float64).cpu()
     if scores.ndim != 1:
         raise ValueError(
             f"scores must have shape [N], got {list(scores.shape)}; use scores.flatten()"

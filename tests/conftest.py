@@ -1,10 +1,16 @@
 """Small networks with weights set by hand, and the folder of real networks and pictures."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+
+# The tests make their images on the CPU, and know its numbers. A GPU is hidden from them, and from
+# the processes that they start; `make test-gpu` shows it to the tests that are about it.
+if "LABKIT_TEST_GPU" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
 

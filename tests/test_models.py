@@ -49,6 +49,12 @@ def test_it_can_be_copied_and_pickled(model):
         assert twin.features[0] is not model.features[0]
 
 
+def test_without_a_gpu_it_is_on_the_cpu_and_says_so(model):
+    assert model.device == torch.device("cpu")
+    assert model.runs_on == "the CPU"
+    assert load_model("minivgg", weights="random", device="meta").runs_on == "meta"
+
+
 def test_a_picture_survives_the_way_there_and_back(model):
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
     image = model.prepare(picture)

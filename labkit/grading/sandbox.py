@@ -182,6 +182,7 @@ def environment(stand_in: str) -> dict[str, str]:
         "PYTHONPATH": stand_in,
         "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "agg",
+        "CUDA_VISIBLE_DEVICES": "",  # the same numbers for everybody
         **one_thread,
     }
 

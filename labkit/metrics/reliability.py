@@ -58,6 +58,7 @@ def mean_interval(
     Raises:
         ValueError: fewer than two values, or one that is not finite.
     """
+    values = values.detach().cpu() if isinstance(values, Tensor) else values
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(
