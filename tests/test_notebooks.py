@@ -13,6 +13,12 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 STAMP = "`make colab`, or `python -m data_scripts.stamp_colab --clear`"
 MAX_LINES = 15
 MAX_BYTES = 1_500_000
+# In prose: a number as a run gives it, and for which network, or by which definition, it holds.
+NO_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)", re.DOTALL)
+NUMBER = re.compile(r"\d\.\d|\d ?%")
+HOLDS_FOR = re.compile(
+    "embedded|minivgg|VGG|ResNet|SqueezeNet|MobileNet|paper|et al\\.|by chance|for chance|draws"
+)
 
 
 def opens_with_objectives(notebook):
@@ -110,6 +116,14 @@ def links_to_files_that_exist(notebook):
                     yield f"[{cell.id}] links to {link}, which is not there"
 
 
+def says_what_its_numbers_hold_for(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for paragraph in NO_PROSE.sub("", cell.source).split("\n\n"):
+                if NUMBER.search(paragraph) and not HOLDS_FOR.search(paragraph):
+                    yield f"[{cell.id}] has a number that another network may prove wrong"
+
+
 def names_no_machine(notebook):
     for cell in notebook.cells:
         said = cell.source + str(cell.get("outputs", ""))
@@ -131,6 +145,7 @@ CHECKS = (
     has_clean_outputs,
     describes_every_figure,
     links_to_files_that_exist,
+    says_what_its_numbers_hold_for,
     names_no_machine,
 )
 
@@ -188,7 +203,7 @@ def bad_notebook():
         nbformat.v4.new_code_cell("x = 1", id="a"),
         nbformat.v4.new_code_cell("from os import *", id="b"),
         nbformat.v4.new_code_cell("import os\n" * 16, id="c", outputs=[picture, stderr, error]),
-        nbformat.v4.new_markdown_cell("[there](nowhere.ipynb)", id="end"),
+        nbformat.v4.new_markdown_cell("[there](nowhere.ipynb)\n\nIt falls to 0.25.", id="end"),
     ]
     return nbformat.v4.new_notebook(cells=cells)
 
