@@ -3,11 +3,19 @@
 One picture, Grad-CAM, all metrics: one pass is for the map, one for the network's own answer, all
 others for the two curves. There is no peer: the libraries judge one map by one metric at a time
 (`benchmarks.faithfulness`).
+
+    python -m benchmarks.evaluation --table
+
+times instead the command, as a reader gives it: four methods, ten pictures, all metrics, two
+processes.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +61,21 @@ def evaluations(network: str) -> Workload:
     return Workload(name, network, ways, list(ways)[1:])
 
 
+def table() -> None:
+    """Print the table, and how long it took."""
+    command = "--model minivgg-heritage --method gradcam fem rise lime --limit 10 --jobs 2"
+    settings = "--set rise.n_masks=500 lime.n_samples=300"
+    with tempfile.TemporaryDirectory() as folder:
+        words = f"evaluate {command} {settings} --out {folder}".split()
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "labkit", *words], check=True)
+        print(f"{time.perf_counter() - begin:.0f} s")
+
+
 measurements = partial(timing.measurements, {evaluations: ("minivgg",)})
 
 if __name__ == "__main__":
-    timing.main(measurements)
+    if sys.argv[1:] == ["--table"]:
+        table()
+    else:
+        timing.main(measurements)

@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="minivgg-heritage", help="a name, or a file")
     parser.add_argument("--weights", help="a file of weights for that network")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="METHOD.SETTING=VALUE", help="rise.n_masks=500"
+        "--set",
+        nargs="+",
+        action="extend",  # as often as you like
+        default=[],
+        metavar="METHOD.SETTING=VALUE",
+        help="rise.n_masks=500",
     )
     parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,10 +1,12 @@
+import argparse
+
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from labkit.__main__ import main
-from labkit.evaluate_command import with_settings
+from labkit.evaluate_command import add_arguments, with_settings
 
 
 @pytest.fixture
@@ -64,6 +66,15 @@ def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
     assert "picture2: " in capsys.readouterr().err
     assert main(arguments(folders, "--display", "none", "--keep-going")) == 0
     assert len(pd.read_csv(folders[2] / "table.csv")) == 4
+
+
+def test_settings_may_be_given_one_by_one():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = (
+        "--method rise lime --model minivgg --out x --set rise.p=0.1 --set lime.seed=1 rise.seed=2"
+    )
+    assert parser.parse_args(words.split()).set == ["rise.p=0.1", "lime.seed=1", "rise.seed=2"]
 
 
 def test_settings_reach_the_method(folders):
