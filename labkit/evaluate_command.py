@@ -33,28 +33,28 @@ from labkit.executors import add_workers, workers_of
 from labkit.figures import Figure, heatmap_rows, judged
 from labkit.files import write_atomically
 
+USUAL = ("gradcam", "fem", "rise", "lime")
 DISPLAYS = ("grid", "singles", "none")
 PICTURES_A_GRID = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
+    several = {"nargs": "+", "action": "extend"}  # in one place or in many
     parser.add_argument("--images", help="folder of pictures; the shipped ones by default")
     parser.add_argument("--density-maps", help="folder of their density maps")
     parser.add_argument(
         "--method",
-        nargs="+",
-        default=["gradcam", "fem", "rise", "lime"],
+        **several,
         metavar="NAME",
-        help=f"of {', '.join(METHODS)}",
+        help=f"of {', '.join(METHODS)}; by default {', '.join(USUAL)}",
     )
-    parser.add_argument("--metric", nargs="+", metavar="NAME", help=f"of {', '.join(METRICS)}")
+    parser.add_argument("--metric", **several, metavar="NAME", help=f"of {', '.join(METRICS)}")
     parser.add_argument("--model", default="minivgg-heritage", help="a name, or a file")
     parser.add_argument("--weights", help="a file of weights for that network")
     parser.add_argument(
         "--set",
-        nargs="+",
-        action="extend",  # as often as you like
+        **several,
         default=[],
         metavar="METHOD.SETTING=VALUE",
         help="rise.n_masks=500",
@@ -75,7 +75,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     plan = Plan(
         model=arguments.model,
-        methods=with_settings(arguments.method, arguments.set),
+        methods=with_settings(arguments.method or USUAL, arguments.set),
         weights=arguments.weights,
         metrics=tuple(arguments.metric or METRICS),
         seed=arguments.seed,

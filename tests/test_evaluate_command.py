@@ -68,13 +68,14 @@ def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
     assert len(pd.read_csv(folders[2] / "table.csv")) == 4
 
 
-def test_settings_may_be_given_one_by_one():
+def test_what_may_be_several_may_be_given_one_by_one():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    words = (
-        "--method rise lime --model minivgg --out x --set rise.p=0.1 --set lime.seed=1 rise.seed=2"
-    )
-    assert parser.parse_args(words.split()).set == ["rise.p=0.1", "lime.seed=1", "rise.seed=2"]
+    words = "--out x --method rise --method lime fem --metric cc --metric sim"
+    words += " --set rise.p=0.1 --set lime.seed=1 rise.seed=2"
+    given = parser.parse_args(words.split())
+    assert given.method == ["rise", "lime", "fem"] and given.metric == ["cc", "sim"]
+    assert given.set == ["rise.p=0.1", "lime.seed=1", "rise.seed=2"]
 
 
 def test_settings_reach_the_method(folders):
