@@ -140,16 +140,16 @@ def opened(browser, server, name, control):
 
 
 def shows(page, control):
-    """Whether the control appears; not where JupyterLab asks for a kernel or talks to none."""
-    ran = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).first
-    begin = time.monotonic()
-    while time.monotonic() - begin < 240:
+    """Whether the control appears; not where JupyterLab asks for a kernel or hears from none."""
+    ran = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
+    n, last = 0, time.monotonic()
+    while time.monotonic() - last < 60:
         if page.get_by_label(control).is_visible():
             return True
         if page.locator(".jp-Dialog").is_visible():
             return False
-        if time.monotonic() - begin > 60 and not ran.is_visible():
-            return False
+        if ran.count() != n:
+            n, last = ran.count(), time.monotonic()
         time.sleep(0.2)
     return False
 
