@@ -33,10 +33,13 @@ lab: ## set up the course and open it in JupyterLab
 # the order of their names the long files do not come last.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical
 BY_FILE := --dist=loadfile --no-loadscope-reorder
+# The long labs first, so that in the end no process waits for another one's.
+LONG := $(wildcard notebooks/0[2567]_*.ipynb)
+LABS := $(LONG) $(filter-out $(LONG),$(wildcard notebooks/*.ipynb))
 
 test: lint ## lint, then run all tests and all notebooks
 	@$(PYTEST) $(BY_FILE)
-	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 notebooks
+	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(LABS)
 
 test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
