@@ -41,7 +41,7 @@ def gradient_under(mode, network, images):
 
 @pytest.fixture
 def network():
-    layers = nn.Conv2d(3, 8, 5, 2, 2), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten()
+    layers = nn.Conv2d(3, 32, 5, 2, 2), nn.ReLU(), nn.Conv2d(32, 4, 3), nn.ReLU(), nn.Flatten()
     return nn.Sequential(*layers, nn.LazyLinear(2)).double()
 
 
@@ -61,22 +61,23 @@ def stems(images, layer):
 
 def test_which_convolutions_are_stems():
     images = torch.randn(1, 4, 12, 12, requires_grad=True)
-    assert stems(images, nn.Conv2d(4, 8, 3))
-    assert stems(images, nn.Conv2d(4, 8, 3, bias=False))
-    assert not stems(images[0], nn.Conv2d(4, 8, 3))
+    assert stems(images, nn.Conv2d(4, 32, 3))
+    assert stems(images, nn.Conv2d(4, 32, 3, bias=False))
+    assert not stems(images[0], nn.Conv2d(4, 32, 3))
     for other in (
-        nn.Conv2d(4, 8, 3, groups=2),
-        nn.Conv2d(4, 8, 3, dilation=2),
-        nn.Conv2d(4, 8, 3, stride=(1, 2)),
-        nn.Conv2d(4, 8, 3, padding="same"),
+        nn.Conv2d(4, 32, 3, groups=2),
+        nn.Conv2d(4, 32, 3, dilation=2),
+        nn.Conv2d(4, 32, 3, stride=(1, 2)),
+        nn.Conv2d(4, 32, 3, padding="same"),
     ):
         assert not stems(images, other)
-    assert not stems(torch.randn(1, 5, 12, 12, requires_grad=True), nn.Conv2d(5, 8, 3))
+    assert not stems(torch.randn(1, 5, 12, 12, requires_grad=True), nn.Conv2d(5, 32, 3))
+    assert not stems(images, nn.Conv2d(4, 31, 3))
 
 
 def test_a_convolution_called_by_hand_goes_its_usual_way():
     images = torch.randn(1, 3, 12, 12, requires_grad=True)
-    weight = torch.randn(8, 3, 3, 3, requires_grad=True)
+    weight = torch.randn(32, 3, 3, 3, requires_grad=True)
     with FastStem():
         outputs = torch.nn.functional.conv2d(images, weight, padding=1)
     assert torch.autograd.grad(outputs.sum(), weight)[0].abs().sum() > 0

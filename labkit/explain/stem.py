@@ -18,14 +18,16 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-FEW_CHANNELS = 4  # as of an image; with more, torch's own kernels are faster
+# Elsewhere torch's own kernels are as fast, or faster: with many channels to learn the gradient of,
+# and with few that it comes from.
+AT_MOST_IN, AT_LEAST_OUT = 4, 32
 
 
 class FastStem(TorchFunctionMode):
     """Within it, convolutions of images learn their gradient for the images alone, in less time.
 
-    Their weights are taken as constant. Everything but plain convolutions of few channels on a CPU
-    goes its usual way.
+    Their weights are taken as constant. Everything but plain convolutions from few channels to
+    many, on a CPU, goes its usual way.
     """
 
     def __torch_function__(
@@ -50,7 +52,8 @@ def _is_stem(
     return (
         images.device.type == "cpu"
         and images.ndim == 4
-        and weight.shape[1] <= FEW_CHANNELS
+        and weight.shape[1] <= AT_MOST_IN
+        and weight.shape[0] >= AT_LEAST_OUT
         and groups == 1
         and isinstance(stride, tuple)
         and stride[0] == stride[1]
