@@ -3,7 +3,9 @@
 The limit is the forward passes, in our layout. The authors' way (CausalMetric) is written afresh
 from their definition: one picture after the other, changed in place. torchcam computes both curves
 at once, and shares the picture in which all is replaced; its Grad-CAM is part of its time. Quantus'
-pixel flipping computes no first point, and flips channels apart.
+pixel flipping computes no first point, and flips channels apart. Peers are given an order in which
+pictures are seen whole nearly all the way; what a compact order saves, that of LIME's superpixels,
+is shown by itself, 224 steps of a row each.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from __future__ import annotations
 import copy
 from functools import partial
 from itertools import count
+from unittest.mock import patch
 
 import numpy as np
 import quantus
+import skimage.data
 import torch
 from torch import Tensor, nn
 from torchcam.methods import GradCAM
@@ -22,7 +26,9 @@ from torchcam.metrics import DeletionInsertionMetric
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Promise, Workload, random_image
-from labkit.explain import gradcam
+from labkit.explain import gradcam, lime
+from labkit.explain.batches import choose_batch_size
+from labkit.explain.film import Film
 from labkit.explain.hooks import find_layer
 from labkit.metrics import deletion, insertion
 from labkit.models import last_conv, load_model
@@ -81,6 +87,26 @@ def one_curve(network: str) -> Workload:
     return Workload("Deletion or insertion", network, ways, ours, promises)
 
 
+def compact_curve(network: str) -> Workload:
+    """A curve in the order of LIME's map of a photograph, one superpixel after the other."""
+    model = load_model(network, weights="random")
+    image = model.prepare(skimage.data.chelsea())
+    relevance, size = lime(model, image, 1, n_samples=64), choose_batch_size(image)
+    bare = f"{image.shape[1] + 1} forward passes"
+
+    def on_whole_pictures() -> None:
+        with patch.object(Film, "show", lambda film, images, changed: (model, images)):
+            deletion(model, image, relevance, 1)
+
+    ways = {
+        bare: lambda: passes(model, image, image.shape[1] + 1, size),
+        "deletion": lambda: deletion(model, image, relevance, 1),
+        "deletion on whole pictures": on_whole_pictures,
+    }
+    promises = [Promise("deletion", bare, at_most=1.0)]
+    return Workload("Deletion, superpixels", network, ways, list(ways)[1:], promises)
+
+
 def both_curves(network: str) -> Workload:
     """Ways to Grad-CAM and both of its curves, from grey."""
     model, image = load_model(network, weights="random"), random_image()
@@ -108,7 +134,8 @@ def both_curves(network: str) -> Workload:
     return Workload("Grad-CAM and both curves", network, ways, ["gradcam, deletion, insertion"])
 
 
-BUILDS = {one_curve: ("minivgg", "resnet18"), both_curves: ("minivgg",)}
+BUILDS = {one_curve: ("minivgg", "resnet18"), compact_curve: ("minivgg", "resnet18")}
+BUILDS |= {both_curves: ("minivgg",)}
 measurements = partial(timing.measurements, BUILDS)
 
 if __name__ == "__main__":

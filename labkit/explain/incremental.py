@@ -50,6 +50,15 @@ class Change:
     rows: Spans  # n spans of length h
     columns: Spans  # n spans of length w
 
+    def keep_last(self, maps: Tensor, down: int = 0, across: int = 0) -> None:
+        """Make of maps `[H, W, C]`, that much further down and across, those of the last one."""
+        paste(
+            maps[None],
+            self.values[-1:],
+            [self.rows.starts[-1] + down],
+            [self.columns.starts[-1] + across],
+        )
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -65,15 +74,19 @@ class Stage:
         """Rows and columns of the outputs that a change of the input reaches."""
         return self.rows.outputs_of(rows), self.columns.outputs_of(columns)
 
-    def carry(self, change: Change) -> Change:
-        """The change behind this stage."""
+    def carry(self, change: Change, *, keep: bool = False) -> Change:
+        """The change behind this stage; see `carried`."""
         rows, columns = self.reached(change.rows, change.columns)
         inputs = crops(self.padded, self.rows.inputs_of(rows), self.columns.inputs_of(columns))
         tops = self.rows.offsets(change.rows, rows)
         lefts = self.columns.offsets(change.columns, columns)
         paste(inputs, change.values, tops, lefts)
         outputs = self.layers(inputs.permute(0, 3, 1, 2))  # [n, C, h, w]
-        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
+        behind = Change(outputs.permute(0, 2, 3, 1), rows, columns)
+        if keep:
+            change.keep_last(self.padded, self.rows.padding, self.columns.padding)
+            behind.keep_last(self.after.maps)
+        return behind
 
 
 @dataclass(frozen=True)
@@ -91,17 +104,25 @@ class Residual:
         height, width = self.after.maps.shape[:2]
         return Spans.holding(one[0], other[0], height), Spans.holding(one[1], other[1], width)
 
-    def carry(self, change: Change) -> Change:
-        """The change behind this block."""
+    def carry(self, change: Change, *, keep: bool = False) -> Change:
+        """The change behind this block; see `carried`."""
         rows, columns = self.reached(change.rows, change.columns)
-        one, other = (self._carried(branch, change, rows, columns) for branch in self.branches)
+        one, other = (
+            self._carried(branch, change, rows, columns, keep) for branch in self.branches
+        )
         outputs = self.layers((one + other).permute(0, 3, 1, 2))  # [n, C, h, w]
-        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
+        behind = Change(outputs.permute(0, 2, 3, 1), rows, columns)
+        if keep:
+            change.keep_last(self.before)
+            behind.keep_last(self.after.maps)
+        return behind
 
-    def _carried(self, branch: list[Stage], change: Change, rows: Spans, columns: Spans) -> Tensor:
+    def _carried(
+        self, branch: list[Stage], change: Change, rows: Spans, columns: Spans, keep: bool
+    ) -> Tensor:
         """`[n, h, w, C]`, behind a branch, of these rows and columns."""
         for stage in branch:
-            change = stage.carry(change)
+            change = stage.carry(change, keep=keep)
         if (change.rows, change.columns) == (rows, columns):
             return change.values
         values = crops(branch[-1].after.maps if branch else self.before, rows, columns)
@@ -130,20 +151,29 @@ def paste(maps: Tensor, patches: Tensor, tops: Iterable[int], lefts: Iterable[in
 
 
 def carried(
-    start: Place, stages: Sequence[Stage | Residual], change: Change
+    start: Place, stages: Sequence[Stage | Residual], change: Change, *, keep: bool = False
 ) -> tuple[Place, Change]:
     """Take a change through the first stages, as long as that saves something.
+
+    Args:
+        start: the unchanged picture, and the network.
+        stages: with which the network begins.
+        change: of the picture.
+        keep: from here on, the last of the changed pictures is the unchanged one, up to the place
+            that is returned; what is recorded of it behind that place holds no longer.
 
     Returns:
         The place up to which it was taken, and the change there.
     """
     place = start
+    if keep:
+        change.keep_last(start.maps)
     for stage in stages:
         rows, columns = stage.reached(change.rows, change.columns)
         height, width = stage.after.maps.shape[:2]
         if rows.length * columns.length > NEARLY_ALL * height * width:
             break
-        place, change = stage.after, stage.carry(change)
+        place, change = stage.after, stage.carry(change, keep=keep)
     return place, change
 
 
@@ -154,25 +184,39 @@ def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
         values = change.values[part]
         maps = place.maps.repeat(len(values), 1, 1, 1)
         paste(maps, values, change.rows.starts[part], change.columns.starts[part])
-        yield maps.permute(0, 3, 1, 2).contiguous()
+        yield maps.permute(0, 3, 1, 2)
 
 
 def stages_of(model: Callable[[Tensor], object], image: Tensor) -> list[Stage | Residual]:
-    """The stages with which a network begins; none where nothing can be saved.
+    """The stages with which a network begins, for one picture; see `Recorder`."""
+    return Recorder(model).stages(image)
+
+
+class Recorder:
+    """Finds the stages with which a network begins; none where nothing can be saved.
 
     They end where the network branches otherwise than in a residual block, or at a layer that is
-    no plain convolution, pooling or placewise layer. Call it with the network in eval mode and
+    no plain convolution, pooling or placewise layer. Use it with the network in eval mode and
     without gradients.
-
-    Args:
-        model: a network, or any other function of images, which has no stages.
-        image: `[C, H, W]`, the unchanged picture.
     """
-    if not isinstance(model, nn.Module) or not all(map(_is_plain, model.modules())):
-        return []
-    network = _trace(model)
-    stages = [] if network is None else _record(network, image[None])
-    return stages if all(_agrees(stage.after, model, image) for stage in stages[-1:]) else []
+
+    def __init__(self, model: Callable[[Tensor], object]) -> None:
+        """Follow the steps of the network.
+
+        Args:
+            model: a network, or any other function of images, which has no stages.
+        """
+        plain = isinstance(model, nn.Module) and all(map(_is_plain, model.modules()))
+        self._model = model
+        self._network = _trace(model) if plain else None
+        self._checked = False
+
+    def stages(self, image: Tensor) -> list[Stage | Residual]:
+        """What they read and say of the unchanged picture `[C, H, W]`."""
+        stages = [] if self._network is None else _record(self._network, image[None])
+        if stages and not self._checked:
+            self._checked = _agrees(stages[-1].after, self._model, image)
+        return stages if self._checked else []
 
 
 def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:

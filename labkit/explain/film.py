@@ -1,0 +1,92 @@
+"""Forward passes of pictures in a row, each of which differs from the one before in a few places.
+
+Where the places lie close together, as do the pixels of one superpixel or of a sharp peak of a map,
+only what they change is computed; see `labkit.explain.incremental`. Nothing is approximated. On a
+GPU, where it was not measured, every picture is seen whole.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from labkit.explain.batches import BlackBox
+from labkit.explain.incremental import (
+    NEARLY_ALL,
+    Change,
+    Place,
+    Recorder,
+    Residual,
+    Stage,
+    carried,
+    pasted,
+)
+from labkit.explain.windows import Interval, Spans
+
+
+class Film:
+    """What the network knows of the picture shown last, batch after batch."""
+
+    def __init__(self, model: BlackBox) -> None:
+        """Begin with whole pictures.
+
+        Args:
+            model: a network in eval mode, or a function of images, which sees whole pictures.
+        """
+        self._model, self._recorder = model, Recorder(model)
+        self._last: Tensor | None = None  # [C, H, W], the picture shown last
+        # What is recorded of it; None where nothing is.
+        self._start: Place | None = None
+        self._stages: list[Stage | Residual] = []
+
+    def show(self, images: Tensor, changed: Tensor) -> tuple[BlackBox, Tensor]:
+        """Take the next pictures as far into the network as that saves something.
+
+        Args:
+            images: `[N, C, H, W]`, the next ones.
+            changed: `[H, W]`, bool: where any of them differs from the picture shown last; at
+                least one place, but for the very first pictures.
+
+        Returns:
+            The rest of the network, and the maps `[N, C', h, w]` that it reads; the model itself
+            and the images where nothing is saved.
+        """
+        if self._last is None or images.device.type != "cpu":
+            return self._whole(images)
+        rows, columns = _bounds(changed)
+        if _length(rows) * _length(columns) > NEARLY_ALL * changed.numel():
+            return self._whole(images)
+        if self._start is None:
+            self._start = Place(self._last.permute(1, 2, 0).clone(), self._model)
+            self._stages = self._recorder.stages(self._last)
+        n = len(images)
+        change = Change(
+            images[:, :, slice(*rows), slice(*columns)].permute(0, 2, 3, 1),
+            Spans((rows[0],) * n, _length(rows)),
+            Spans((columns[0],) * n, _length(columns)),
+        )
+        place, change = carried(self._start, self._stages, change, keep=True)
+        if place is self._start:
+            return self._whole(images)
+        self._last = images[-1]
+        reached = [stage.after is place for stage in self._stages].index(True)
+        self._stages = self._stages[: reached + 1]
+        (maps,) = pasted(place, change, n)
+        return place.rest, maps
+
+    def _whole(self, images: Tensor) -> tuple[BlackBox, Tensor]:
+        self._last, self._start, self._stages = images[-1], None, []
+        return self._model, images
+
+
+def _bounds(places: Tensor) -> tuple[Interval, Interval]:
+    """The rows and the columns `(first, behind the last)` in which some place of the field is."""
+    return _extent(places.any(dim=1)), _extent(places.any(dim=0))
+
+
+def _extent(places: Tensor) -> Interval:
+    found = places.nonzero()
+    return int(found[0]), int(found[-1]) + 1
+
+
+def _length(interval: Interval) -> int:
+    return interval[1] - interval[0]

@@ -1,0 +1,138 @@
+"""Pictures in a row, and what they share computed once, against the plain forward pass."""
+
+import importlib
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.testing import assert_close
+
+from labkit.explain.film import Film
+from labkit.explain.incremental import Recorder
+from labkit.metrics import deletion, insertion
+from labkit.models import minivgg
+
+incremental = importlib.import_module("labkit.explain.incremental")
+block = torchvision.models.resnet.BasicBlock
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        yield
+
+
+def chain():
+    layers = nn.Conv2d(3, 4, 1), nn.ReLU(True), nn.Conv2d(4, 6, 3, 2, 1), nn.BatchNorm2d(6)
+    behind = nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3, padding=2, dilation=2), nn.ReLU()
+    return nn.Sequential(*layers, *behind, nn.Flatten(), nn.LazyLinear(4))
+
+
+NETWORKS = {
+    "chain": chain,
+    "minivgg": lambda: minivgg(4, batch_norm=True),
+    "resnet": lambda: torchvision.models.ResNet(block, [1, 2, 1, 1], num_classes=4),
+}
+
+
+def ready(name, size):
+    network = NETWORKS[name]().double().eval()
+    network(torch.zeros(1, 3, *size, dtype=torch.float64))
+    return network
+
+
+def batches(size, boxes, n=3):
+    """Pictures of which each changes some pixels of a box, and where a batch differs from before.
+
+    Yields:
+        `[n, 3, H, W]` and `[H, W]`; the box `(top, bottom, left, right)` grows within a batch.
+    """
+    picture = torch.randn(3, *size, dtype=torch.float64)
+    for top, bottom, left, right in boxes:
+        changed, images = torch.zeros(size, dtype=torch.bool), []
+        for k in range(n):
+            rows = slice(top, top + max(1, (bottom - top) * (k + 1) // n))
+            picture = picture.clone()
+            picture[:, rows, left:right] = torch.randn(3, *picture[0, rows, left:right].shape)
+            changed[rows, left:right] = True
+            images.append(picture)
+        yield torch.stack(images), changed
+
+
+# Compact, in corners and at borders; one pixel; the whole picture, after which all begins anew; a
+# wide one that goes less far into the network than the one before, and the one behind it.
+BOXES = [(0, 40, 0, 56), (3, 9, 4, 12), (30, 40, 50, 56), (17, 18, 20, 21), (0, 40, 0, 56)]
+BOXES += [(0, 4, 0, 7), (2, 28, 3, 40), (36, 40, 0, 3), (10, 12, 10, 50), (5, 6, 5, 6)]
+
+
+@pytest.mark.parametrize("nearly_all", [0.7, 1.0])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_picture_of_a_film_is_seen_as_by_itself(name, nearly_all, monkeypatch):
+    monkeypatch.setattr(incremental, "NEARLY_ALL", nearly_all)
+    network, inside = ready(name, (40, 56)), []
+    film = Film(network)
+    for images, changed in batches((40, 56), BOXES):
+        before = images.clone()
+        rest, maps = film.show(images, changed)
+        inside.append(rest is not network)
+        assert_close(rest(maps), network(before), rtol=0, atol=1e-12)
+        assert torch.equal(images, before)
+    expected = [False, True, True, True, False, True]  # whole are the first one and the fifth
+    assert inside[:6] == expected if nearly_all == 1 else any(inside)
+
+
+def test_what_is_recorded_is_what_would_be_recorded_anew(monkeypatch):
+    monkeypatch.setattr(incremental, "NEARLY_ALL", 1.0)
+    for name in NETWORKS:
+        network = ready(name, (40, 56))
+        film = Film(network)
+        for images, changed in batches((40, 56), [(0, 40, 0, 56), (3, 9, 4, 12), (30, 40, 50, 56)]):
+            film.show(images, changed)
+        fresh = Recorder(network).stages(images[-1])
+        assert len(film._stages) == len(fresh)
+        for kept, expected in zip(film._stages, fresh, strict=True):
+            assert_close(kept.after.maps, expected.after.maps, rtol=0, atol=1e-12)
+            parts = [(kept, expected)]
+            if hasattr(kept, "branches"):
+                assert_close(kept.before, expected.before, rtol=0, atol=1e-12)
+                pairs = zip(kept.branches, expected.branches, strict=True)
+                parts = [pair for one, two in pairs for pair in zip(one, two, strict=True)]
+            for one, two in parts:
+                assert_close(one.padded, two.padded, rtol=0, atol=1e-12)
+
+
+def test_pictures_that_cannot_be_followed_are_seen_whole():
+    def probabilities(images):
+        return images.mean(dim=(2, 3)).softmax(dim=1)
+
+    hooked = ready("chain", (40, 56))
+    hooked.register_forward_hook(lambda *_: None)
+    for model in (probabilities, hooked):
+        film = Film(model)
+        for images, changed in batches((40, 56), BOXES):
+            rest, maps = film.show(images, changed)
+            assert rest is model
+            assert maps is images
+
+
+@pytest.mark.parametrize("metric", [deletion, insertion])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_curves_of_a_compact_order_are_those_of_whole_pictures(metric, name, monkeypatch):
+    network, image = ready(name, (48, 48)), torch.randn(3, 48, 48, dtype=torch.float64)
+    rows = torch.arange(48.0).flip(0)[:, None].expand(48, 48)  # one row after the other
+    inside, show = [], Film.show
+
+    def watched(self, images, changed):
+        rest, maps = show(self, images, changed)
+        inside.append(rest is not network)
+        return rest, maps
+
+    monkeypatch.setattr(Film, "show", watched)
+    curve = metric(network, image, rows, 1, batch_size=4)
+    assert sum(inside) > 8
+    monkeypatch.setattr(Film, "show", lambda self, images, changed: (network, images))
+    whole = metric(network, image, rows, 1, batch_size=4)
+    assert_close(curve.score, whole.score, rtol=0, atol=1e-7)
+    assert curve.auc == pytest.approx(whole.auc, abs=1e-7)
