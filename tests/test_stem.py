@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.explain.stem import FastStem, convolution_gradient
+from labkit.explain.stem import FastStem, convolution_gradient, fast_stem
 
 
 def arriving(layer, images):
@@ -73,6 +73,11 @@ def test_which_convolutions_are_stems():
         assert not stems(images, other)
     assert not stems(torch.randn(1, 5, 12, 12, requires_grad=True), nn.Conv2d(5, 32, 3))
     assert not stems(images, nn.Conv2d(4, 31, 3))
+
+
+def test_only_a_network_with_a_stem_is_watched():
+    assert isinstance(fast_stem(nn.Sequential(nn.Conv2d(3, 32, 3), nn.ReLU())), FastStem)
+    assert not isinstance(fast_stem(nn.Sequential(nn.Conv2d(3, 16, 3))), FastStem)
 
 
 def test_a_convolution_called_by_hand_goes_its_usual_way():

@@ -122,12 +122,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        model.eval()
+        if any(training for _, training in modes):
+            model.eval()
         for parameter in learnable:
             parameter.requires_grad_(False)
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training != training:  # to set it takes a module far longer than to look
+                module.training = training
         for parameter in learnable:
             parameter.requires_grad_(True)

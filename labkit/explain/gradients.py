@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from labkit.explain.batches import check_count, choose_batch_size, halving, laid_out
 from labkit.explain.contract import check_image, check_model, check_target, logits_of, untouched
-from labkit.explain.stem import FastStem
+from labkit.explain.stem import fast_stem
 
 Explainer = Callable[..., Tensor]
 
@@ -190,14 +190,14 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
     """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
 
     def work(some: Tensor) -> Tensor:
-        x = laid_out(some).requires_grad_()
-        with FastStem():
+        x = laid_out(some).detach().requires_grad_()
+        with fast_stem(model):
             logits = logits_of(model, x)
         check_target(target, logits.shape[1])
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 
     with torch.inference_mode(False), torch.enable_grad(), untouched(model):
-        return halving(work, images.detach().clone())
+        return halving(work, images.detach().clone(memory_format=torch.channels_last))
 
 
 def _squared_length(gradient: Tensor) -> Tensor:

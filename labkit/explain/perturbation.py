@@ -27,7 +27,7 @@ from tqdm.auto import trange
 from labkit.explain.batches import check_count, class_probabilities, inference, laid_out
 from labkit.explain.contract import check_image, check_model, check_target, untouched
 from labkit.explain.masks import upsample
-from labkit.explain.stem import FastStem
+from labkit.explain.stem import fast_stem
 
 STARTS = ("identity", "random")
 # Of past gradients Adam remembers ten steps' worth. The first ones are hundreds of times as large
@@ -449,7 +449,7 @@ def _descent(
                     f"lr must be small enough for the image to stay finite, got "
                     f"{adam.defaults['lr']}, which made it overflow after {n} steps"
                 )
-            with FastStem():
+            with fast_stem(model):
                 scores = class_probabilities(model, images)[0].float()  # [K]
             check_target(target, len(scores))
             loss = scores[target] + cost

@@ -10,10 +10,11 @@ the blocks are laid out again behind it. The sums are the same, in another order
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -21,6 +22,12 @@ from torch.overrides import TorchFunctionMode
 # Elsewhere torch's own kernels are as fast, or faster: with many channels to learn the gradient of,
 # and with few that it comes from.
 AT_MOST_IN, AT_LEAST_OUT = 4, 32
+
+
+def fast_stem(model: nn.Module) -> AbstractContextManager:
+    """`FastStem` where the network has weights that it is for: watching each step has a price."""
+    weights = (parameter.shape for parameter in model.parameters() if parameter.ndim == 4)
+    return FastStem() if any(map(_reads_images, weights)) else nullcontext()
 
 
 class FastStem(TorchFunctionMode):
@@ -40,6 +47,10 @@ class FastStem(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _reads_images(weight: torch.Size) -> bool:
+    return weight[1] <= AT_MOST_IN and weight[0] >= AT_LEAST_OUT
+
+
 def _is_stem(
     images: Tensor,
     weight: Tensor,
@@ -52,8 +63,7 @@ def _is_stem(
     return (
         images.device.type == "cpu"
         and images.ndim == 4
-        and weight.shape[1] <= AT_MOST_IN
-        and weight.shape[0] >= AT_LEAST_OUT
+        and _reads_images(weight.shape)
         and groups == 1
         and isinstance(stride, tuple)
         and stride[0] == stride[1]
