@@ -58,6 +58,7 @@ class Workload:
         promises: what must hold.
         times: how often each way does it in one go; 1 where nothing is said. What is over too soon
             is done several times, and seconds are those of one.
+        repeats: how often all ways are timed in turn; more where each is over soon.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Workload:
     ours: Sequence[str]
     promises: Sequence[Promise] = ()
     times: Mapping[str, int] = field(default_factory=dict)
+    repeats: int = REPEATS
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def measurements(
     """Measure each workload on each of its networks; quickly, on the first, and once."""
     for build, networks in builds.items():
         for network in networks[:1] if quick else networks:
-            measured = in_a_process(_timed, build, network, 1 if quick else REPEATS)
+            measured = in_a_process(_timed, build, network, quick)
             peaks = {way: in_a_process(_peak, build, network, way) for way in measured.seconds}
             measured.peak.update(peaks)
             yield measured
@@ -177,11 +179,11 @@ def in_a_process(function: Callable, *arguments: object) -> object:
         return executor.submit(function, *arguments).result()
 
 
-def _timed(build: Build, network: str, repeats: int) -> Measurement:
+def _timed(build: Build, network: str, quick: bool) -> Measurement:
     work = _built(build, network)
     seconds = {
         way: [together / work.times.get(way, 1) for together in several]
-        for way, several in measure(work.ways, repeats).items()
+        for way, several in measure(work.ways, 1 if quick else work.repeats).items()
     }
     return Measurement(work.name, work.network, work.ours, work.promises, seconds, {})
 

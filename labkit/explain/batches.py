@@ -7,7 +7,7 @@ to 8; larger batches are slower there, because each needs fresh memory from the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from numbers import Integral
 
 import torch
@@ -19,6 +19,7 @@ from labkit.explain.contract import check_target, logits_of, untouched
 # [N, C, H, W] to class probabilities [N, K].
 BlackBox = nn.Module | Callable[[Tensor], object]
 
+BF16 = "bf16"
 CPU_BATCH = 8
 GPU_BATCH = 64
 GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
@@ -85,10 +86,46 @@ def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 
 @contextmanager
-def inference(model: BlackBox) -> Iterator[None]:
-    """Forward passes only; a network comes back as it was."""
-    with torch.no_grad(), untouched(model) if isinstance(model, nn.Module) else nullcontext():
+def inference(model: BlackBox, precision: str | None = None) -> Iterator[None]:
+    """Forward passes only; a network comes back as it was.
+
+    Args:
+        model: a network or a function.
+        precision: None for the network's own; see `check_precision`.
+    """
+    check_precision(model, precision)
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if isinstance(model, nn.Module):
+            stack.enter_context(untouched(model))
+        if precision is not None:
+            device = next(model.parameters(), torch.empty(0)).device
+            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         yield
+
+
+def check_precision(model: BlackBox, precision: str | None) -> None:
+    """Refuse what is neither None nor "bf16", and "bf16" for what is no network.
+
+    With "bf16" convolutions and matrix products run in bfloat16, 8 significant bits, under
+    `torch.autocast`; weights, image and probabilities stay as they are. On six leaves and labkit's
+    network that moved maps by at most this share of their range: RISE (300 masks) 0.013, LIME
+    0.004, occlusion 0.033; and the areas under the curves by 0.0013. It is meant for processors
+    and GPUs with instructions for it (AMX, AVX512-BF16, Nvidia's from Ampere on). One without took
+    2.2 to 2.6 times as long.
+
+    Raises:
+        ValueError: precision is something else, or model a function.
+    """
+    if precision not in (None, BF16):
+        raise ValueError(
+            f"precision must be {BF16!r}, or None for the network's own, got {precision!r}"
+        )
+    if precision is not None and not isinstance(model, nn.Module):
+        raise ValueError(
+            f"precision must be None for a function, whose arithmetic is its own, got "
+            f"{precision!r}; pass the network itself"
+        )
 
 
 def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
@@ -105,7 +142,7 @@ def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
         ValueError: the result is not `[N, K]`, or is not finite.
     """
     if isinstance(model, nn.Module):
-        return halving(lambda some: logits_of(model, laid_out(some)).softmax(dim=1), images)
+        return halving(lambda some: _softmax(logits_of(model, laid_out(some))), images)
     rows = torch.as_tensor(model(images), device=images.device)
     if rows.ndim != 2 or len(rows) != len(images):
         raise ValueError(
@@ -119,6 +156,11 @@ def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
             "look at what it returns for the image itself"
         )
     return rows
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    # Eight bits are not enough for probabilities near 1, nor for their differences.
+    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def target_probability(model: BlackBox, images: Tensor, target: int) -> Tensor:

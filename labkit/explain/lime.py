@@ -54,6 +54,7 @@ def lime(
     kernel_width: float = 0.25,
     seed: int = 0,
     batch_size: int | None = None,
+    precision: str | None = None,
     progress: bool = False,
 ) -> Tensor:
     """What showing each superpixel adds to the class probability, as a linear stand-in has it.
@@ -73,6 +74,8 @@ def lime(
             kernel_width^2)), with D the cosine distance.
         seed: which samples; the same at every batch size and on every device.
         batch_size: samples per pass; chosen from the device by default.
+        precision: "bf16" runs the network in bfloat16, an approximation; see
+            `labkit.explain.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:
@@ -98,6 +101,7 @@ def lime(
         hide=hide,
         seed=seed,
         batch_size=batch_size,
+        precision=precision,
         progress=progress,
     )
     fitter = LimeImageExplainer(kernel_width=kernel_width, feature_selection="none").base
@@ -119,6 +123,7 @@ def lime_samples(
     hide: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    precision: str | None = None,
     progress: bool = False,
 ) -> Samples:
     """The samples that `lime` fits its stand-in to, for a fit of your own.
@@ -134,7 +139,10 @@ def lime_samples(
     hidden = _hidden(image.detach(), segments, hide)
     Z = _draw(n_samples, int(segments.max()) + 1, seed)
     f = []
-    with inference(model), tqdm(total=n_samples, desc="samples", disable=not progress) as bar:
+    with (
+        inference(model, precision),
+        tqdm(total=n_samples, desc="samples", disable=not progress) as bar,
+    ):
         for rows in torch.from_numpy(Z).bool().split(choose_batch_size(image, batch_size)):
             shown = rows.to(image.device)[:, segments]  # [n, H, W]
             images = torch.where(shown[:, None], image, hidden)  # [n, C, H, W]

@@ -66,6 +66,7 @@ def deletion(
     ties: str = "last-first",
     seed: int = 0,
     batch_size: int | None = None,
+    precision: str | None = None,
     progress: bool = False,
 ) -> Curve:
     """Take the pixels away, most relevant first: the faster the score falls, the better the map.
@@ -93,6 +94,8 @@ def deletion(
         seed: which random order of ties; the same at every batch size and on every device.
         batch_size: images per pass; chosen from the device by default. Memory depends on it, and
             not on the number of steps.
+        precision: "bf16" runs the network in bfloat16, an approximation; see
+            `labkit.explain.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:
@@ -121,6 +124,7 @@ def deletion(
         ties=ties,
         seed=seed,
         batch_size=batch_size,
+        precision=precision,
         progress=progress,
     )
 
@@ -139,6 +143,7 @@ def insertion(
     ties: str = "last-first",
     seed: int = 0,
     batch_size: int | None = None,
+    precision: str | None = None,
     progress: bool = False,
 ) -> Curve:
     """Put the pixels in, most relevant first: the faster the score rises, the better the map.
@@ -164,6 +169,7 @@ def insertion(
         ties=ties,
         seed=seed,
         batch_size=batch_size,
+        precision=precision,
         progress=progress,
     )
 
@@ -244,6 +250,7 @@ def _curve(
     ties: str,
     seed: int,
     batch_size: int | None,
+    precision: str | None,
     progress: bool,
 ) -> Curve:
     """The curve from one image `[C, H, W]` to another."""
@@ -253,7 +260,10 @@ def _curve(
     counts = _counts(rank, step, n_steps)
     size = choose_batch_size(image, batch_size)
     scores = []
-    with inference(model), tqdm(total=len(counts), desc="steps", disable=not progress) as bar:
+    with (
+        inference(model, precision),
+        tqdm(total=len(counts), desc="steps", disable=not progress) as bar,
+    ):
         if target is None:
             target = class_probabilities(model, image[None].clone()).argmax().item()
         if isinstance(model, nn.Module):
