@@ -115,7 +115,13 @@ def forecast(method: str, settings: Mapping[str, object], image: Tensor, per_ima
     return Cost(passes, seconds)
 
 
-def in_time(items: Sequence[Item], *, seconds: float = 120.0, desc: str = "") -> Iterator[Item]:
+def in_time(
+    items: Sequence[Item],
+    *,
+    costs: Sequence[float] | None = None,
+    seconds: float = 120.0,
+    desc: str = "",
+) -> Iterator[Item]:
     """Hand out the items as long as time is left, under a bar that says what all will take.
 
     The first item is the probe, and is always handed out. Another one is not, if it would probably
@@ -123,19 +129,28 @@ def in_time(items: Sequence[Item], *, seconds: float = 120.0, desc: str = "") ->
 
     Args:
         items: what the loop is about.
+        costs: what each takes in comparison with the others, such as its passes; alike by default.
         seconds: for the whole loop.
         desc: what the items are.
+
+    Raises:
+        ValueError: there is no item, or costs is not one positive number an item.
     """
     check_count("items", len(items))
+    costs = [1.0] * len(items) if costs is None else list(costs)
+    if len(costs) != len(items) or min(costs) <= 0:
+        raise ValueError(
+            f"costs must be a positive number for each of the {len(items)} items, got {costs}"
+        )
     started = time.perf_counter()
     with tqdm(total=len(items), desc=desc) as bar:
         for done, item in enumerate(items):
-            each = (time.perf_counter() - started) / max(done, 1)
-            if done and (done + 1) * each > seconds:
+            each = (time.perf_counter() - started) / sum(costs[:done] or [1])
+            if done and sum(costs[: done + 1]) * each > seconds:
                 bar.set_postfix_str(f"stopped, to take {about(seconds)} at the most")
                 return
             if done == 1:
-                bar.set_description(f"{desc}, {about(len(items) * each)} in all")
+                bar.set_description(f"{desc}, {about(sum(costs) * each)} in all")
             yield item
             bar.update()
 

@@ -43,3 +43,11 @@ def test_the_lab_runs(path, network, real_folder, tmp_path, monkeypatch):
     if path.stem == "01_linear_probe":
         assert float(re.search(r"AUC of the mean difference: (\S+)", said["roc"])[1]) > 0.95
         assert "equal to scikit-learn's: True" in said["roc"]
+
+
+def test_lab_6_on_the_default_pictures(network, real_folder, tmp_path, monkeypatch):
+    # The network crops them: fixations near the border are outside then.
+    settings = {"MODEL": network, "N_PICTURES": 1}
+    path = NOTEBOOKS / "06_evaluation.ipynb"
+    said = printed(path, settings, tmp_path, real_folder, monkeypatch)
+    assert network in said["network"]

@@ -106,6 +106,22 @@ def test_all_items_are_handed_out_while_there_is_time(clock, capsys):
     assert "stopped" not in said
 
 
+def test_items_may_differ_in_what_they_take(clock, capsys):
+    costs = [50, 100, 200]
+    assert handed_out(clock, "abc", [10, 20, 40], costs=costs, seconds=69, desc="samples") == [
+        "a",
+        "b",
+    ]
+    assert "samples, about 70 s in all" in capsys.readouterr().err
+    assert handed_out(clock, "abc", [10, 20, 40], costs=costs, seconds=70) == list("abc")
+
+
+@pytest.mark.parametrize("costs", [[1], [1, 0], [1, 2, 3]], ids=str)
+def test_costs_that_do_not_fit_are_refused(costs):
+    with pytest.raises(ValueError, match="costs must be a positive number for each of the 2 items"):
+        list(in_time("ab", costs=costs))
+
+
 def test_an_item_that_would_end_too_late_is_not_begun(clock, capsys):
     assert handed_out(clock, "abcd", [10] * 4, seconds=39) == list("abc")
     assert "stopped, to take about 39 s at the most" in capsys.readouterr().err
