@@ -1,11 +1,12 @@
-"""Deletion and insertion in units of their own forward passes, 48 steps, 7 pictures at a time.
+"""Deletion and insertion in units of their own forward passes.
 
-The limit is the forward passes, in our layout. The authors' way (CausalMetric) is written afresh
-from their definition: one picture after the other, changed in place. torchcam computes both curves
-at once, and shares the picture in which all is replaced; its Grad-CAM is part of its time. Quantus'
-pixel flipping computes no first point, and flips channels apart. Peers are given an order in which
-pictures are seen whole nearly all the way; what a compact order saves, that of LIME's superpixels,
-is shown by itself, 224 steps of a row each.
+48 steps, 7 pictures at a time. The limit is the forward passes, in our layout. The authors' way
+(CausalMetric) is written afresh from their definition: one picture after the other, changed in
+place. torchcam computes both curves at once, and shares the picture in which all is replaced; its
+Grad-CAM is part of its time. Quantus' pixel flipping computes no first point, and flips channels
+apart. Peers are given an order in which pictures are seen whole nearly all the way; what a compact
+order saves, that of LIME's superpixels, is shown by itself, 224 steps of a row each, 8 pictures at
+a time.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def no_gradients():
 
 def chain():
     layers = nn.Conv2d(3, 4, 1), nn.ReLU(True), nn.Conv2d(4, 6, 3, 2, 1), nn.BatchNorm2d(6)
-    behind = nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3, padding=2, dilation=2), nn.ReLU()
+    behind = nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, (3, 2), padding=(2, 0), dilation=2), nn.ReLU()
     return nn.Sequential(*layers, *behind, nn.Flatten(), nn.LazyLinear(4))
 
 
@@ -115,6 +115,76 @@ def test_pictures_that_cannot_be_followed_are_seen_whole():
             rest, maps = film.show(images, changed)
             assert rest is model
             assert maps is images
+
+
+class Remembers(nn.Module):
+    """Keeps something from its first pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.kept = nn.Conv2d(3, 2, 3), None
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = torch.ones_like(x[:1, :1])
+        return self.layers(x).mean(dim=(2, 3)) * self.kept.mean()
+
+
+class InItsOwnPrecision(nn.Module):
+    """Runs a part in bfloat16, which does not show in the steps that one can follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            x = self.second(x)
+        return x.float().mean(dim=(2, 3))
+
+
+def curve_and_places(network, image, relevance, monkeypatch, **settings):
+    """The scores of `deletion`, and for each batch whether it was taken into the network."""
+    inside, show = [], Film.show
+
+    def watched(self, images, changed):
+        rest, maps = show(self, images, changed)
+        inside.append(rest is not network)
+        return rest, maps
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Film, "show", watched)
+        return deletion(network, image, relevance, 1, batch_size=2, **settings).score, inside
+
+
+ROWS = torch.arange(24.0).flip(0)[:, None].expand(24, 24)  # one row after the other
+
+
+def test_a_network_that_keeps_something_is_run_before_it_is_followed(monkeypatch):
+    network, image = Remembers(), torch.randn(3, 24, 24)
+    _, inside = curve_and_places(network, image, ROWS, monkeypatch)
+    assert any(inside)
+    assert type(network.kept) is torch.Tensor
+
+
+def test_a_network_that_cannot_be_followed_is_tried_once(monkeypatch):
+    network, image, tried = InItsOwnPrecision(), torch.randn(3, 24, 24), []
+    agrees = incremental._agrees
+    monkeypatch.setattr(incremental, "_agrees", lambda *a: tried.append(a) or agrees(*a))
+    _, inside = curve_and_places(network, image, ROWS, monkeypatch)
+    assert not any(inside)
+    assert len(tried) == 1
+
+
+def test_in_bfloat16_too_a_film_is_seen_as_by_itself(monkeypatch):
+    network, image = minivgg(4), torch.randn(3, 48, 48)
+    rows = torch.arange(48.0).flip(0)[:, None].expand(48, 48)
+    score, inside = curve_and_places(network, image, rows, monkeypatch, precision="bf16")
+    assert any(inside)
+    monkeypatch.setattr(Film, "show", lambda self, images, changed: (network, images))
+    whole = deletion(network, image, rows, 1, batch_size=2, precision="bf16").score
+    assert_close(score, whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", [deletion, insertion])

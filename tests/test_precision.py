@@ -85,3 +85,5 @@ def test_other_precisions_and_functions_are_refused(name, small_network, image):
     function = lambda images: images.mean(dim=(2, 3)).softmax(dim=1)  # noqa: E731
     with pytest.raises(ValueError, match="precision must be None for a function"):
         EVERY[name](function, image, 1, precision="bf16")
+    with pytest.raises(ValueError, match="precision must be None for a network in double"):
+        EVERY[name](small_network.double(), image.double(), 1, precision="bf16")

@@ -115,7 +115,8 @@ def check_precision(model: BlackBox, precision: str | None) -> None:
     2.2 to 2.6 times as long.
 
     Raises:
-        ValueError: precision is something else, or model a function.
+        ValueError: precision is something else, model is a function, or a network in double
+            precision, which autocast leaves alone.
     """
     if precision not in (None, BF16):
         raise ValueError(
@@ -125,6 +126,11 @@ def check_precision(model: BlackBox, precision: str | None) -> None:
         raise ValueError(
             f"precision must be None for a function, whose arithmetic is its own, got "
             f"{precision!r}; pass the network itself"
+        )
+    if precision is not None and any(p.dtype == torch.float64 for p in model.parameters()):
+        raise ValueError(
+            f"precision must be None for a network in double precision, got {precision!r}; "
+            "model.float() makes it single, and image.float() the image"
         )
 
 

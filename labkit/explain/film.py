@@ -32,9 +32,10 @@ class Film:
         Args:
             model: a network in eval mode, or a function of images, which sees whole pictures.
         """
-        self._model, self._recorder = model, Recorder(model)
-        self._last: Tensor | None = None  # [C, H, W], the picture shown last
-        # What is recorded of it; None where nothing is.
+        self._model = model
+        self._recorder: Recorder | None = None  # from the first time on that something can be saved
+        self._last: Tensor | None = None  # [C, H, W], the last picture that was seen whole
+        # What is recorded of the picture shown last; None where nothing is.
         self._start: Place | None = None
         self._stages: list[Stage | Residual] = []
 
@@ -56,7 +57,9 @@ class Film:
         if _length(rows) * _length(columns) > NEARLY_ALL * changed.numel():
             return self._whole(images)
         if self._start is None:
-            self._start = Place(self._last.permute(1, 2, 0).clone(), self._model)
+            # Not before the network has run: it may keep something from its first pass.
+            self._recorder = self._recorder or Recorder(self._model)
+            self._start = Place(self._last.permute(1, 2, 0), self._model)
             self._stages = self._recorder.stages(self._last)
         n = len(images)
         change = Change(
@@ -67,7 +70,6 @@ class Film:
         place, change = carried(self._start, self._stages, change, keep=True)
         if place is self._start:
             return self._whole(images)
-        self._last = images[-1]
         reached = [stage.after is place for stage in self._stages].index(True)
         self._stages = self._stages[: reached + 1]
         (maps,) = pasted(place, change, n)

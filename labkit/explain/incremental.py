@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from labkit.explain.windows import Slide, Spans
 
+ROUNDINGS = 16  # that a network may differ by from itself, in another order of its sums
 NEARLY_ALL = 0.7  # share of a layer's outputs, beyond which the whole layer costs no more
 
 # Layers that see one place at a time (in eval mode).
@@ -159,15 +160,13 @@ def carried(
         start: the unchanged picture, and the network.
         stages: with which the network begins.
         change: of the picture.
-        keep: from here on, the last of the changed pictures is the unchanged one, up to the place
-            that is returned; what is recorded of it behind that place holds no longer.
+        keep: from here on, for the stages up to the place that is returned, the last of the changed
+            pictures is the unchanged one; what is recorded behind that place holds no longer.
 
     Returns:
         The place up to which it was taken, and the change there.
     """
     place = start
-    if keep:
-        change.keep_last(start.maps)
     for stage in stages:
         rows, columns = stage.reached(change.rows, change.columns)
         height, width = stage.after.maps.shape[:2]
@@ -209,14 +208,19 @@ class Recorder:
         plain = isinstance(model, nn.Module) and all(map(_is_plain, model.modules()))
         self._model = model
         self._network = _trace(model) if plain else None
-        self._checked = False
+        self._agreed = False
 
     def stages(self, image: Tensor) -> list[Stage | Residual]:
         """What they read and say of the unchanged picture `[C, H, W]`."""
-        stages = [] if self._network is None else _record(self._network, image[None])
-        if stages and not self._checked:
-            self._checked = _agrees(stages[-1].after, self._model, image)
-        return stages if self._checked else []
+        if self._network is None:
+            return []
+        stages = _record(self._network, image[None])
+        if not self._agreed:
+            self._agreed = bool(stages) and _agrees(stages[-1].after, self._model, image)
+        if not self._agreed:
+            self._network = None  # nor will it for another picture
+            return []
+        return stages
 
 
 def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:
@@ -224,7 +228,9 @@ def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:
     expected = model(image[None].clone())  # a first layer may work in place
     try:
         logits = place.rest(place.maps.permute(2, 0, 1)[None].clone())
-        return torch.allclose(logits, expected, rtol=0, atol=1e-3 * expected.abs().max().item())
+        spread = (expected - expected.mean()).abs().max()
+        rounding = ROUNDINGS * torch.finfo(expected.dtype).eps * spread
+        return torch.allclose(logits, expected, rtol=0, atol=rounding.item())
     except Exception:  # as where the tracer took an optional argument for given
         return False
 
@@ -440,7 +446,7 @@ def _padded(layer: nn.Module, images: Tensor, rows: Slide, columns: Slide) -> Te
 def _unpadded(layer: nn.Module) -> nn.Module:
     """A twin, with the same weights, that takes its input as it stands."""
     twin = copy.copy(layer)
-    twin.padding, twin.ceil_mode = 0, False
+    twin.padding, twin.ceil_mode = (0, 0), False
     return twin
 
 

@@ -72,7 +72,8 @@ def deletion(
     """Take the pixels away, most relevant first: the faster the score falls, the better the map.
 
     On a CPU, where the pixels of neighbouring steps lie close together in the image, only what they
-    change is computed, as in `labkit.explain.occlusion`; the scores are the same to 1e-6.
+    change is computed, as in `labkit.explain.occlusion`; in single precision the probabilities are
+    the same to 1e-6.
 
     Args:
         model: a network, or any function from images `[N, C, H, W]` to probabilities `[N, K]`.
