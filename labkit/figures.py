@@ -547,7 +547,7 @@ def curves(
 def bars(
     values: Mapping[str, tuple[float, float, float]], *, xlabel: str, alt: str, caption: str = ""
 ) -> Figure:
-    """Horizontal bars with intervals: for each name (value, lower, upper)."""
+    """Horizontal bars with intervals: for each name (value, lower, upper), NaN where unknown."""
     canvas, axes = new_canvas(6.0, 0.7 + 0.35 * len(values))
     axis = axes[0, 0]
     for row, (value, lower, upper) in enumerate(values.values()):

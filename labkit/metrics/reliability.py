@@ -48,23 +48,25 @@ def mean_interval(
     2000 draws.
 
     Args:
-        values: `[N]`, one a picture, N at least 2.
+        values: `[N]`, one a picture.
         confidence: share of the draws inside.
         seed: which draws.
 
     Returns:
-        (mean, low, high).
+        (mean, low, high); low and high are NaN for one picture, which says nothing of others.
 
     Raises:
-        ValueError: fewer than two values, or one that is not finite.
+        ValueError: there is no value, or one that is not finite.
     """
     values = values.detach().cpu() if isinstance(values, Tensor) else values
     values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise ValueError(
-            f"values must be at least two finite numbers, one a picture, got shape "
+            f"values must be at least one finite number, one a picture, got shape "
             f"{list(values.shape)} with {int((~np.isfinite(values)).sum())} not finite"
         )
+    if len(values) == 1:
+        return Interval(values[0].item(), np.nan, np.nan)
     if np.ptp(values) == 0:  # every draw is the same
         return Interval(values[0].item(), values[0].item(), values[0].item())
     drawn = bootstrap(
