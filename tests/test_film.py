@@ -144,8 +144,8 @@ class InItsOwnPrecision(nn.Module):
         return x.float().mean(dim=(2, 3))
 
 
-def curve_and_places(network, image, relevance, monkeypatch, **settings):
-    """The scores of `deletion`, and for each batch whether it was taken into the network."""
+def curve_and_places(metric, network, image, monkeypatch, **settings):
+    """A curve, one row after the other; for each batch, whether it was taken into the network."""
     inside, show = [], Film.show
 
     def watched(self, images, changed):
@@ -155,15 +155,24 @@ def curve_and_places(network, image, relevance, monkeypatch, **settings):
 
     with monkeypatch.context() as patched:
         patched.setattr(Film, "show", watched)
-        return deletion(network, image, relevance, 1, batch_size=2, **settings).score, inside
+        return metric(network, image, from_above(image), 1, **settings), inside
 
 
-ROWS = torch.arange(24.0).flip(0)[:, None].expand(24, 24)  # one row after the other
+def curve_of_whole_pictures(metric, network, image, monkeypatch, **settings):
+    """The same, as where nothing can be saved."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Film, "show", lambda self, images, changed: (network, images))
+        return metric(network, image, from_above(image), 1, **settings)
+
+
+def from_above(image):
+    height, width = image.shape[1:]
+    return torch.arange(height).flip(0)[:, None].expand(height, width).float()
 
 
 def test_a_network_that_keeps_something_is_run_before_it_is_followed(monkeypatch):
     network, image = Remembers(), torch.randn(3, 24, 24)
-    _, inside = curve_and_places(network, image, ROWS, monkeypatch)
+    _, inside = curve_and_places(deletion, network, image, monkeypatch, batch_size=2)
     assert any(inside)
     assert type(network.kept) is torch.Tensor
 
@@ -172,37 +181,26 @@ def test_a_network_that_cannot_be_followed_is_tried_once(monkeypatch):
     network, image, tried = InItsOwnPrecision(), torch.randn(3, 24, 24), []
     agrees = incremental._agrees
     monkeypatch.setattr(incremental, "_agrees", lambda *a: tried.append(a) or agrees(*a))
-    _, inside = curve_and_places(network, image, ROWS, monkeypatch)
+    _, inside = curve_and_places(deletion, network, image, monkeypatch, batch_size=2)
     assert not any(inside)
     assert len(tried) == 1
 
 
 def test_in_bfloat16_too_a_film_is_seen_as_by_itself(monkeypatch):
-    network, image = minivgg(4), torch.randn(3, 48, 48)
-    rows = torch.arange(48.0).flip(0)[:, None].expand(48, 48)
-    score, inside = curve_and_places(network, image, rows, monkeypatch, precision="bf16")
+    case = deletion, minivgg(4), torch.randn(3, 48, 48)
+    settings = {"batch_size": 2, "precision": "bf16"}
+    curve, inside = curve_and_places(*case, monkeypatch, **settings)
     assert any(inside)
-    monkeypatch.setattr(Film, "show", lambda self, images, changed: (network, images))
-    whole = deletion(network, image, rows, 1, batch_size=2, precision="bf16").score
-    assert_close(score, whole, rtol=0, atol=1e-6)
+    whole = curve_of_whole_pictures(*case, monkeypatch, **settings)
+    assert_close(curve.score, whole.score, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", [deletion, insertion])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_curves_of_a_compact_order_are_those_of_whole_pictures(metric, name, monkeypatch):
-    network, image = ready(name, (48, 48)), torch.randn(3, 48, 48, dtype=torch.float64)
-    rows = torch.arange(48.0).flip(0)[:, None].expand(48, 48)  # one row after the other
-    inside, show = [], Film.show
-
-    def watched(self, images, changed):
-        rest, maps = show(self, images, changed)
-        inside.append(rest is not network)
-        return rest, maps
-
-    monkeypatch.setattr(Film, "show", watched)
-    curve = metric(network, image, rows, 1, batch_size=4)
+    case = metric, ready(name, (48, 48)), torch.randn(3, 48, 48, dtype=torch.float64)
+    curve, inside = curve_and_places(*case, monkeypatch, batch_size=4)
     assert sum(inside) > 8
-    monkeypatch.setattr(Film, "show", lambda self, images, changed: (network, images))
-    whole = metric(network, image, rows, 1, batch_size=4)
+    whole = curve_of_whole_pictures(*case, monkeypatch, batch_size=4)
     assert_close(curve.score, whole.score, rtol=0, atol=1e-7)
     assert curve.auc == pytest.approx(whole.auc, abs=1e-7)

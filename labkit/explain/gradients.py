@@ -197,7 +197,7 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 
     with torch.inference_mode(False), torch.enable_grad(), untouched(model):
-        return halving(work, images.detach().clone(memory_format=torch.channels_last))
+        return halving(work, images.detach().clone())
 
 
 def _squared_length(gradient: Tensor) -> Tensor:
