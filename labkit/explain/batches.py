@@ -58,9 +58,10 @@ def choose_batch_size(image: Tensor, batch_size: int | None = None) -> int:
     return max(1, min(GPU_BATCH, free // (GPU_BYTES_PER_VALUE * image.numel())))
 
 
-def laid_out(images: Tensor) -> Tensor:
-    """The same images `[N, C, H, W]`, channels last in memory."""
-    return images.contiguous(memory_format=torch.channels_last)
+def laid_out(images: Tensor, *, copy: bool = False) -> Tensor:
+    """The same images `[N, C, H, W]`, channels last in memory; copy: memory of their own."""
+    lay_out = images.clone if copy else images.contiguous
+    return lay_out(memory_format=torch.channels_last)
 
 
 def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ relevance: `[H, W]`, float32, on the image's device, detached and raw: not norma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -53,7 +54,7 @@ def check_image(image: Tensor) -> None:
             f"image must hold floating-point numbers, got {image.dtype}; "
             "turn a picture into an image with model.prepare(picture)"
         )
-    if not all(torch.isfinite(end) for end in image.detach().aminmax()):
+    if not all(math.isfinite(end) for end in image.detach().aminmax()):
         raise ValueError(
             "image must be finite, got NaN or infinity; look at image.isfinite() to find where"
         )

@@ -190,14 +190,14 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
     """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
 
     def work(some: Tensor) -> Tensor:
-        x = laid_out(some).detach().requires_grad_()
+        x = laid_out(some.detach(), copy=True).requires_grad_()
         with fast_stem(model):
             logits = logits_of(model, x)
         check_target(target, logits.shape[1])
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 
     with torch.inference_mode(False), torch.enable_grad(), untouched(model):
-        return halving(work, images.detach().clone())
+        return halving(work, images)
 
 
 def _squared_length(gradient: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ def _squared_length(gradient: Tensor) -> Tensor:
 
 
 def _largest_channel(gradient: Tensor) -> Tensor:
-    return gradient.abs().amax(dim=-3).float()
+    return gradient.abs().contiguous().amax(dim=-3).float()  # channels apart: half the time
 
 
 # Maps that read nothing but the gradient: many images are explained in one pass.

@@ -25,9 +25,9 @@ AT_MOST_IN, AT_LEAST_OUT = 4, 32
 
 
 def fast_stem(model: nn.Module) -> AbstractContextManager:
-    """`FastStem` where the network has weights that it is for: watching each step has a price."""
-    weights = (parameter.shape for parameter in model.parameters() if parameter.ndim == 4)
-    return FastStem() if any(map(_reads_images, weights)) else nullcontext()
+    """`FastStem` where the first convolution is one that it is for: watching has a price."""
+    first = next((weight.shape for weight in model.parameters() if weight.ndim == 4), None)
+    return FastStem() if first and _reads_images(first) else nullcontext()
 
 
 class FastStem(TorchFunctionMode):
