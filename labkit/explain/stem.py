@@ -119,16 +119,17 @@ def convolution_gradient(
         )
     )
     taps = [axis.taps().to(weight) for axis in (rows, columns)]
-    blockwise = torch.einsum("ocyx,yat,xbu->cabotu", weight, *taps).flatten(0, 2)
+    blockwise = torch.einsum("ocyx,yat,xbu->abcotu", weight, *taps).flatten(0, 2)
     maps = F.conv2d(
         gradient,
         blockwise.contiguous(memory_format=torch.channels_last),
         stride=block // stride,
         padding=(rows.margin, columns.margin),
     )
-    return F.pixel_shuffle(maps[:, :, rows.blocks, columns.blocks], block)[
-        :, :, : size[0], : size[1]
-    ]
+    pixels = maps[:, :, rows.blocks, columns.blocks].permute(0, 2, 3, 1)
+    pixels = pixels.unflatten(3, (block, block, -1)).transpose(2, 3)  # [N, rows, a, columns, b, C]
+    pixels = pixels.flatten(3, 4).flatten(1, 2)
+    return pixels[:, : size[0], : size[1]].permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
