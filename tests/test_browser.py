@@ -25,11 +25,12 @@ NEEDED = {  # the cells that the controls stand on
         *("threshold", "layers", "layers-figure"),
     ],
     "05_rise_lime.ipynb": [
-        *("parameters", "imports", "network", "leaf", "ask", "show", "live", "live-controls"),
+        *("parameters", "imports", "imports-labkit", "network", "leaf", "ask"),
+        *("show", "live", "live-controls"),
         *("toggle", "toggle-draw", "toggle-controls"),
     ],
     "07_learned_perturbations.ipynb": [
-        *("parameters", "imports", "networks", "image", "learn-draw"),
+        *("parameters", "imports", "imports-labkit", "networks", "image", "learn-draw"),
         *("live", "live-draw", "live-controls", "live-watch"),
     ],
     "08_your_own_picture.ipynb": ["parameters", "imports", "network", "dashboard"],

@@ -1,6 +1,7 @@
 """What every notebook of the course owes its readers."""
 
 import re
+from itertools import dropwhile
 from pathlib import Path
 
 import nbformat
@@ -42,18 +43,17 @@ def has_set_up_before_imports(notebook):
         yield f"the second code cell must be {SETUP_ID!r}; {STAMP} puts it there"
 
 
-def imports_in_one_cell(notebook):
-    _parameters, imports, *others = cells_of_the_lab(notebook)
-    for cell in others:
-        if re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE):
-            yield f"[{cell.id}] imports belong in the cell after the set-up"
-    if "import *" in imports.source:
+def imports_come_first(notebook):
+    _parameters, *cells = cells_of_the_lab(notebook)
+    for cell in dropwhile(imports_something, cells):
+        if imports_something(cell):
+            yield f"[{cell.id}] imports belong right after the set-up"
+    if any("import *" in cell.source for cell in cells):
         yield "star imports hide where a name comes from"
 
 
 def has_short_cells(notebook):
-    parameters, _imports, *others = cells_of_the_lab(notebook)
-    for cell in [parameters, *others]:
+    for cell in cells_of_the_lab(notebook):
         n = len(cell.source.splitlines())
         if n > MAX_LINES:
             yield f"[{cell.id}] has {n} lines, {MAX_LINES} at most"
@@ -136,7 +136,7 @@ CHECKS = (
     opens_with_objectives,
     has_parameters_first,
     has_set_up_before_imports,
-    imports_in_one_cell,
+    imports_come_first,
     has_short_cells,
     closes_with_papers,
     has_readable_ids,
@@ -156,6 +156,10 @@ def code_cells(notebook):
 
 def cells_of_the_lab(notebook):
     return [cell for cell in code_cells(notebook) if cell.id != SETUP_ID]
+
+
+def imports_something(cell):
+    return re.search(r"^\s*(import|from) ", cell.source, re.MULTILINE) is not None
 
 
 def place_in(path):
@@ -201,6 +205,7 @@ def bad_notebook():
     cells = [
         nbformat.v4.new_markdown_cell("no title", id="0a1b2c3d"),
         nbformat.v4.new_code_cell("x = 1", id="a"),
+        nbformat.v4.new_code_cell("y = 2", id="y"),
         nbformat.v4.new_code_cell("from os import *", id="b"),
         nbformat.v4.new_code_cell("import os\n" * 16, id="c", outputs=[picture, stderr, error]),
         nbformat.v4.new_markdown_cell("[there](nowhere.ipynb)\n\nIt falls to 0.25.", id="end"),
