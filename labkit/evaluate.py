@@ -375,13 +375,9 @@ def summary(table: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.Dat
     rows = []
     for method, of_method in table.groupby("method", sort=False):
         for metric in metrics:
-            values = of_method[metric].dropna().to_numpy(float)
-            if len(values) > 1:
-                mean, low, high = mean_interval(values)
-                row = (len(values), mean, values.std(ddof=1), low, high)
-            else:
-                row = (len(values), *[*values, np.nan][:1], np.nan, np.nan, np.nan)
-            rows.append((method, metric, *row))
+            values = of_method[metric].dropna().astype(float)
+            mean, low, high = mean_interval(values) if len(values) else [np.nan] * 3
+            rows.append((method, metric, len(values), mean, values.std(), low, high))
     columns = ["method", "metric", "n", "mean", "deviation", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
