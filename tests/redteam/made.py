@@ -196,7 +196,7 @@ IGNORES_INTERRUPTS = """while True:
             pass
     except BaseException:
         pass"""
-HOG = "hoard = []\nwhile True:\n    hoard.append(bytearray(b'x' * 2**26))"
+HOG = "hoard = []\nwhile True:\n    hoard.append(b'x' * 2**26)"
 FORKS = "import os, time\nfor _ in range(400):\n    if os.fork() == 0:\n        time.sleep(600)"
 ALWAYS_TRUE = """class Agreeable:
     def __eq__(self, other): return True
