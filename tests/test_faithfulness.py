@@ -347,6 +347,14 @@ class ToNan(nn.Module):
         return logits * torch.nan
 
 
+def test_a_function_gets_images_that_it_can_view():
+    def first_value(images):
+        value = images.view(len(images), -1)[:, 0].sigmoid()
+        return torch.stack([value, 1 - value], dim=1)
+
+    assert deletion(first_value, torch.ones(3, 4, 5), torch.rand(4, 5), 0).score[0] > 0.7
+
+
 def test_a_function_that_writes_into_its_images_does_no_harm():
     def careless(images):
         rows = total(images)

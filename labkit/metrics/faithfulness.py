@@ -25,7 +25,6 @@ from labkit.explain.batches import (
     choose_batch_size,
     class_probabilities,
     inference,
-    laid_out,
     target_probability,
 )
 from labkit.explain.contract import check_image, check_target, logits_of
@@ -212,7 +211,7 @@ def perturbed(
         )
     rank = _rank(relevance, image, ties, seed)
     count = torch.tensor([round(float(fraction) * rank.numel())], device=image.device)
-    return _replaced(image, _baseline(baseline, image), rank, count)[0].detach()
+    return _replaced(image, _baseline(baseline, image), rank, count)[0].detach().contiguous()
 
 
 def blurred(image: Tensor) -> Tensor:
@@ -267,11 +266,11 @@ def _curve(
     ):
         if target is None:
             target = class_probabilities(model, image[None].clone()).argmax().item()
-        if isinstance(model, nn.Module):
-            start, finish = laid_out(torch.stack([start, finish]))  # once, not in every batch
         film, shown = Film(model), 0
         for some in counts.to(image.device).split(size):
             images = _replaced(start, finish, rank, some)
+            if not isinstance(model, nn.Module):
+                images = images.contiguous()
             rest, maps = film.show(images, (shown <= rank) & (rank < some[-1]))
             scores.append(_scores(rest, maps, target, score).float().cpu())
             shown = some[-1]
@@ -293,7 +292,8 @@ def _rank(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
     pixels = pixels.to(image.device)
     # A stable sort leaves equal values in the order in which it finds them.
     order = pixels[values[pixels].argsort(descending=True, stable=True)]
-    return order.argsort().view(relevance.shape)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)).to(order))
+    return rank.view(relevance.shape)
 
 
 def _counts(rank: Tensor, step: int | None, n_steps: int | None) -> Tensor:
@@ -310,9 +310,14 @@ def _counts(rank: Tensor, step: int | None, n_steps: int | None) -> Tensor:
 
 
 def _replaced(start: Tensor, finish: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
-    """`start` with the first so many pixels from `finish`, an image `[n, C, H, W]` a count."""
+    """`start` with the first so many pixels from `finish`, an image `[n, C, H, W]` a count.
+
+    Channels last in memory: whole pixels are looked up, in half the time of `torch.where`.
+    """
     gone = rank < counts[:, None, None]  # [n, H, W]
-    return torch.where(gone[:, None], finish, start)
+    pixels = torch.stack([start, finish]).permute(0, 2, 3, 1).flatten(0, 2)  # [2 H W, C]
+    here = torch.arange(rank.numel(), device=rank.device).view_as(rank)
+    return F.embedding(here + rank.numel() * gone, pixels).permute(0, 3, 1, 2)
 
 
 def _scores(model: BlackBox, images: Tensor, target: int, score: str) -> Tensor:
@@ -334,8 +339,9 @@ def _area(score: Tensor, fraction: Tensor, auc: str) -> float:
 
 def tied(relevance: Tensor) -> float:
     """The share of the pixels of a map whose value some other pixel has too."""
-    _, times = relevance.detach().unique(return_counts=True)
-    return times[times > 1].sum().item() / relevance.numel()
+    values = np.sort(relevance.detach().double().cpu().numpy(), axis=None)  # far faster than torch
+    same = values[1:] == values[:-1]
+    return np.logical_or(np.append(same, False), np.append(False, same)).mean().item()
 
 
 def _baseline(baseline: float | Tensor | str, image: Tensor) -> Tensor:
