@@ -51,7 +51,7 @@ def machine(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle():
     return Bundle(
-        "toy_lab", RELEASE, seconds=Seconds(5, 5, 60), limits=Limits(memory=GIB, disk=GIB // 32)
+        "toy_lab", RELEASE, seconds=Seconds(10, 10, 60), limits=Limits(memory=GIB, disk=GIB // 32)
     )
 
 
