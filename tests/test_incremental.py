@@ -595,6 +595,13 @@ def test_a_hook_of_the_forward_pass_itself_is_followed():
     assert_close(outputs, network(changed(image, change)), rtol=0, atol=1e-12)
 
 
+def test_logits_close_together_may_differ_by_the_rounding_of_their_size():
+    torch.manual_seed(0)
+    network, image = small(), randomly(2, 9, 12, dtype=torch.float64)
+    network[2].bias.data.fill_(1000)
+    assert len(stages_of(network, image)) == 2
+
+
 def test_what_the_forward_pass_does_unseen_is_noticed():
     network = Hooked("register_forward_pre_hook", lambda _, args: 3 * args[0]).eval()
     assert stages_of(network, randomly(2, 9, 12, dtype=torch.float64)) == []
