@@ -255,6 +255,21 @@ def test_logits_on_request(small_network, image, relevance):
     assert torch.equal(chosen.score, default.score)
 
 
+class WorksInPlace(nn.Module):
+    """Doubles the images themselves."""
+
+    def forward(self, x):
+        return x.mul_(2).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("model", [WorksInPlace(), lambda x: x.mul_(2).mean((2, 3)).softmax(1)])
+def test_a_model_that_works_in_place_sees_every_picture_as_it_is(model, image, relevance):
+    curve = deletion(model, image, relevance, 2, baseline="mean", batch_size=3)
+    for share, score in zip(curve.fraction, curve.score, strict=True):
+        gone = perturbed(image, relevance, share, baseline="mean")
+        assert_close(score, (2 * gone).mean((1, 2)).softmax(0)[2], rtol=0, atol=1e-6)
+
+
 def test_batches_do_not_change_the_curve(small_network, image, relevance):
     for metric in (deletion, insertion):
         one, many = (

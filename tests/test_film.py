@@ -47,7 +47,8 @@ def batches(size, boxes, n=3):
     """Pictures of which each changes some pixels of a box, and where a batch differs from before.
 
     Yields:
-        `[n, 3, H, W]` and `[H, W]`; the box `(top, bottom, left, right)` grows within a batch.
+        `[n, 3, H, W]` and the pixels `[m]`; the box `(top, bottom, left, right)` grows within a
+        batch.
     """
     picture = torch.randn(3, *size, dtype=torch.float64)
     for top, bottom, left, right in boxes:
@@ -58,7 +59,7 @@ def batches(size, boxes, n=3):
             picture[:, rows, left:right] = torch.randn(3, *picture[0, rows, left:right].shape)
             changed[rows, left:right] = True
             images.append(picture)
-        yield torch.stack(images), changed
+        yield torch.stack(images), changed.flatten().nonzero()[:, 0].flip(0)
 
 
 # Compact, in corners and at borders; one pixel; the whole picture, after which all begins anew; a

@@ -7,6 +7,7 @@ GPU, where it was not measured, every picture is seen whole.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from labkit.explain.batches import BlackBox
@@ -44,8 +45,8 @@ class Film:
 
         Args:
             images: `[N, C, H, W]`, the next ones.
-            changed: `[H, W]`, bool: where any of them differs from the picture shown last; at
-                least one place, but for the very first pictures.
+            changed: `[m]`, the pixels, counted row by row, in which any of them differs from the
+                picture shown last; at least one, but for the very first pictures.
 
         Returns:
             The rest of the network, and the maps `[N, C', h, w]` that it reads; the model itself
@@ -53,8 +54,9 @@ class Film:
         """
         if self._last is None or images.device.type != "cpu":
             return self._whole(images)
-        rows, columns = _bounds(changed)
-        if _length(rows) * _length(columns) > NEARLY_ALL * changed.numel():
+        height, width = images.shape[2:]
+        rows, columns = _extent(changed // width), _extent(changed % width)
+        if _length(rows) * _length(columns) > NEARLY_ALL * height * width:
             return self._whole(images)
         if self._start is None:
             # Not before the network has run: it may keep something from its first pass.
@@ -80,14 +82,9 @@ class Film:
         return self._model, images
 
 
-def _bounds(places: Tensor) -> tuple[Interval, Interval]:
-    """The rows and the columns `(first, behind the last)` in which some place of the field is."""
-    return _extent(places.any(dim=1)), _extent(places.any(dim=0))
-
-
 def _extent(places: Tensor) -> Interval:
-    found = places.nonzero()
-    return int(found[0]), int(found[-1]) + 1
+    first, last = torch.aminmax(places)
+    return int(first), int(last) + 1
 
 
 def _length(interval: Interval) -> int:

@@ -9,6 +9,7 @@ they are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Real
 from typing import NamedTuple
 
@@ -209,9 +210,10 @@ def perturbed(
             f"fraction must be a share of the pixels, from 0 to 1, got {fraction}; "
             "divide a number of pixels by relevance.numel()"
         )
-    rank = _rank(relevance, image, ties, seed)
-    count = torch.tensor([round(float(fraction) * rank.numel())], device=image.device)
-    return _replaced(image, _baseline(baseline, image), rank, count)[0].detach().contiguous()
+    order = _order(relevance, image, ties, seed)
+    count = torch.tensor([round(float(fraction) * len(order))])
+    images, _ = next(_replaced(image, _baseline(baseline, image), order, count, 1))
+    return images[0].contiguous()
 
 
 def blurred(image: Tensor) -> Tensor:
@@ -256,8 +258,8 @@ def _curve(
     """The curve from one image `[C, H, W]` to another."""
     _check_choice("auc", auc, AREAS)
     _check_score(score, model)
-    rank = _rank(relevance, image, ties, seed)
-    counts = _counts(rank, step, n_steps)
+    order = _order(relevance, image, ties, seed)
+    counts = _counts(relevance, step, n_steps)
     size = choose_batch_size(image, batch_size)
     scores = []
     with (
@@ -266,21 +268,19 @@ def _curve(
     ):
         if target is None:
             target = class_probabilities(model, image[None].clone()).argmax().item()
-        film, shown = Film(model), 0
-        for some in counts.to(image.device).split(size):
-            images = _replaced(start, finish, rank, some)
+        film = Film(model)
+        for images, pixels in _replaced(start, finish, order, counts, size):
             if not isinstance(model, nn.Module):
                 images = images.contiguous()
-            rest, maps = film.show(images, (shown <= rank) & (rank < some[-1]))
+            rest, maps = film.show(images, pixels)
             scores.append(_scores(rest, maps, target, score).float().cpu())
-            shown = some[-1]
-            bar.update(len(some))
-    fraction, curve = counts.double() / rank.numel(), torch.cat(scores)
+            bar.update(len(images))
+    fraction, curve = counts.double() / len(order), torch.cat(scores)
     return Curve(fraction.float(), curve, _area(curve, fraction, auc), tied(relevance))
 
 
-def _rank(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
-    """Each pixel's place `[H, W]` in the order of descending relevance, from 0."""
+def _order(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
+    """The pixels `[H W]`, counted row by row, in the order of descending relevance."""
     _check_relevance(relevance, image)
     _check_choice("ties", ties, TIES)
     values = relevance.detach().flatten().to(image.device)
@@ -291,33 +291,44 @@ def _rank(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
         pixels = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
     pixels = pixels.to(image.device)
     # A stable sort leaves equal values in the order in which it finds them.
-    order = pixels[values[pixels].argsort(descending=True, stable=True)]
-    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)).to(order))
-    return rank.view(relevance.shape)
+    return pixels[values[pixels].argsort(descending=True, stable=True)]
 
 
-def _counts(rank: Tensor, step: int | None, n_steps: int | None) -> Tensor:
+def _counts(relevance: Tensor, step: int | None, n_steps: int | None) -> Tensor:
     """How many pixels are replaced `[S + 1]`, before the first step and after each."""
     if step is not None and n_steps is not None:
         raise ValueError(f"give step or n_steps, got both, {step} and {n_steps}; leave one out")
     if n_steps is not None:
         check_count("n_steps", n_steps)
-        step = -(-rank.numel() // n_steps)
+        step = -(-relevance.numel() // n_steps)
     elif step is None:
-        step = rank.shape[1]
+        step = relevance.shape[1]
     check_count("step", step)
-    return torch.arange(0, rank.numel() + step, step).clamp(max=rank.numel())
+    return torch.arange(0, relevance.numel() + step, step).clamp(max=relevance.numel())
 
 
-def _replaced(start: Tensor, finish: Tensor, rank: Tensor, counts: Tensor) -> Tensor:
-    """`start` with the first so many pixels from `finish`, an image `[n, C, H, W]` a count.
+def _replaced(
+    start: Tensor, finish: Tensor, order: Tensor, counts: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """`start` with the first so many pixels of the order from `finish`, an image a count.
 
-    Channels last in memory: whole pixels are looked up, in half the time of `torch.where`.
+    Yields:
+        The next images `[n, C, H, W]`, channels last in memory, and the pixels `[m]` in which the
+        last of them differs from the last of the batch before, or from `start`.
     """
-    gone = rank < counts[:, None, None]  # [n, H, W]
-    pixels = torch.stack([start, finish]).permute(0, 2, 3, 1).flatten(0, 2)  # [2 H W, C]
-    here = torch.arange(rank.numel(), device=rank.device).view_as(rank)
-    return F.embedding(here + rank.numel() * gone, pixels).permute(0, 3, 1, 2)
+    now, then = (
+        image.detach().permute(1, 2, 0).flatten(0, 1).clone(memory_format=torch.contiguous_format)
+        for image in (start, finish)
+    )
+    done = 0
+    for some in counts.split(batch_size):
+        before = done
+        images = now.new_empty(len(some), *now.shape)
+        for image, count in zip(images, some.tolist(), strict=True):
+            pixels = order[done:count]
+            image.copy_(now.index_copy_(0, pixels, then[pixels]))
+            done = count
+        yield images.view(len(some), *start.shape[1:], -1).permute(0, 3, 1, 2), order[before:done]
 
 
 def _scores(model: BlackBox, images: Tensor, target: int, score: str) -> Tensor:
