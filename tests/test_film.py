@@ -13,6 +13,7 @@ from labkit.explain.incremental import Recorder
 from labkit.metrics import deletion, insertion
 from labkit.models import minivgg
 
+film = importlib.import_module("labkit.explain.film")
 incremental = importlib.import_module("labkit.explain.incremental")
 block = torchvision.models.resnet.BasicBlock
 
@@ -62,38 +63,68 @@ def batches(size, boxes, n=3):
         yield torch.stack(images), changed.flatten().nonzero()[:, 0].flip(0)
 
 
+@pytest.fixture
+def eager(monkeypatch):
+    """A film records whenever a recording would have saved anything."""
+    monkeypatch.setattr(film, "FIRST_RECORDING", 0)
+    monkeypatch.setattr(film, "RECORDING", 0)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """The pictures that were recorded."""
+    pictures, stages = [], Recorder.stages
+    monkeypatch.setattr(Recorder, "stages", lambda *a: pictures.append(a[1]) or stages(*a))
+    return pictures
+
+
+WHOLE = (0, 40, 0, 56)
 # Compact, in corners and at borders; one pixel; the whole picture, after which all begins anew; a
 # wide one that goes less far into the network than the one before, and the one behind it.
-BOXES = [(0, 40, 0, 56), (3, 9, 4, 12), (30, 40, 50, 56), (17, 18, 20, 21), (0, 40, 0, 56)]
+BOXES = [WHOLE, (3, 9, 4, 12), (30, 40, 50, 56), (17, 18, 20, 21), WHOLE]
 BOXES += [(0, 4, 0, 7), (2, 28, 3, 40), (36, 40, 0, 3), (10, 12, 10, 50), (5, 6, 5, 6)]
 
 
 @pytest.mark.parametrize("nearly_all", [0.7, 1.0])
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("eager")
 def test_every_picture_of_a_film_is_seen_as_by_itself(name, nearly_all, monkeypatch):
     monkeypatch.setattr(incremental, "NEARLY_ALL", nearly_all)
-    network, inside = ready(name, (40, 56)), []
-    film = Film(network)
-    for images, changed in batches((40, 56), BOXES):
+    check_that_every_picture_is_seen_as_by_itself(ready(name, (40, 56)), BOXES)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_so_it_is_where_recordings_are_waited_for(name, recorded):
+    inside = check_that_every_picture_is_seen_as_by_itself(ready(name, (40, 56)), 2 * BOXES)
+    assert sum(inside) > 5
+    assert 0 < len(recorded) < 8
+
+
+def check_that_every_picture_is_seen_as_by_itself(network, boxes):
+    shown, inside = Film(network), []
+    for (images, changed), box in zip(batches((40, 56), boxes), boxes, strict=True):
         before = images.clone()
-        rest, maps = film.show(images, changed)
+        rest, maps = shown.show(images, changed)
         inside.append(rest is not network)
         assert_close(rest(maps), network(before), rtol=0, atol=1e-12)
         assert torch.equal(images, before)
-    expected = [False, True, True, True, False, True]  # whole are the first one and the fifth
-    assert inside[:6] == expected if nearly_all == 1 else any(inside)
+        assert not inside[0]
+        assert incremental.NEARLY_ALL == 1 or box != WHOLE or not inside[-1]
+    assert any(inside)
+    return inside
 
 
+@pytest.mark.usefixtures("eager")
 def test_what_is_recorded_is_what_would_be_recorded_anew(monkeypatch):
     monkeypatch.setattr(incremental, "NEARLY_ALL", 1.0)
     for name in NETWORKS:
         network = ready(name, (40, 56))
-        film = Film(network)
-        for images, changed in batches((40, 56), [(0, 40, 0, 56), (3, 9, 4, 12), (30, 40, 50, 56)]):
-            film.show(images, changed)
+        shown = Film(network)
+        for images, changed in batches((40, 56), [WHOLE, (3, 9, 4, 12), (30, 40, 50, 56)]):
+            shown.show(images, changed)
         fresh = Recorder(network).stages(images[-1])
-        assert len(film._stages) == len(fresh)
-        for kept, expected in zip(film._stages, fresh, strict=True):
+        assert shown._n_valid == len(shown._stages) == len(fresh)
+        for kept, expected in zip(shown._stages, fresh, strict=True):
             assert_close(kept.after.maps, expected.after.maps, rtol=0, atol=1e-12)
             parts = [(kept, expected)]
             if hasattr(kept, "branches"):
@@ -104,6 +135,40 @@ def test_what_is_recorded_is_what_would_be_recorded_anew(monkeypatch):
                 assert_close(one.padded, two.padded, rtol=0, atol=1e-12)
 
 
+def places_reached(network, boxes, n):
+    """How many of the recorded stages hold, batch by batch."""
+    shown = Film(network)
+    for images, changed in batches((40, 56), boxes, n):
+        shown.show(images, changed)
+        yield shown._n_valid
+
+
+HALF, DOT = (0, 40, 0, 28), (20, 21, 28, 29)
+
+
+def test_the_first_recording_waits_until_small_changes_would_have_paid_for_it(recorded):
+    assert not any(places_reached(ready("minivgg", (40, 56)), [WHOLE, *[HALF] * 9], 8))
+    assert recorded == []
+    # A dot saves nearly two pictures of two: not before the fourth batch does that make six.
+    inside = [n > 0 for n in places_reached(ready("minivgg", (40, 56)), [WHOLE, *[DOT] * 5], 2)]
+    assert inside == [False, False, False, False, True, True]
+    assert len(recorded) == 1
+
+
+def test_a_picture_is_recorded_anew_when_going_deeper_would_have_paid_for_it(recorded):
+    boxes = [WHOLE, *[DOT] * 6, (10, 30, 14, 42), *[DOT] * 20]
+    first, *reached = places_reached(ready("minivgg", (40, 56)), boxes, 8)
+    deep, (shallow, *then) = reached[5], reached[6:]
+    assert first == 0 < shallow < deep
+    waited = then.index(deep)
+    assert then == [shallow] * waited + [deep] * (20 - waited)
+    assert 0 < waited < 6
+    assert len(recorded) == 2
+    # With half as many pictures a batch it takes twice as many batches.
+    then = list(places_reached(ready("minivgg", (40, 56)), boxes, 4))[8:]
+    assert then.index(deep) in (2 * waited, 2 * waited + 1)
+
+
 def test_pictures_that_cannot_be_followed_are_seen_whole():
     def probabilities(images):
         return images.mean(dim=(2, 3)).softmax(dim=1)
@@ -111,9 +176,9 @@ def test_pictures_that_cannot_be_followed_are_seen_whole():
     hooked = ready("chain", (40, 56))
     hooked.register_forward_hook(lambda *_: None)
     for model in (probabilities, hooked):
-        film = Film(model)
+        shown = Film(model)
         for images, changed in batches((40, 56), BOXES):
-            rest, maps = film.show(images, changed)
+            rest, maps = shown.show(images, changed)
             assert rest is model
             assert maps is images
 

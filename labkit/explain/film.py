@@ -12,7 +12,6 @@ from torch import Tensor
 
 from labkit.explain.batches import BlackBox
 from labkit.explain.incremental import (
-    NEARLY_ALL,
     Change,
     Place,
     Recorder,
@@ -20,8 +19,14 @@ from labkit.explain.incremental import (
     Stage,
     carried,
     pasted,
+    shares,
 )
 from labkit.explain.windows import Interval, Spans
+
+# What recording a picture costs, in pictures seen whole; the first time the network is followed and
+# its twin checked as well. What that would save is not known before: changes of at most a SMALL
+# share of the picture are taken to be worth it.
+FIRST_RECORDING, RECORDING, SMALL = 6, 3, 0.25
 
 
 class Film:
@@ -34,11 +39,12 @@ class Film:
             model: a network in eval mode, or a function of images, which sees whole pictures.
         """
         self._model = model
-        self._recorder: Recorder | None = None  # from the first time on that something can be saved
-        self._last: Tensor | None = None  # [C, H, W], the last picture that was seen whole
-        # What is recorded of the picture shown last; None where nothing is.
-        self._start: Place | None = None
+        self._recorder: Recorder | None = None  # from the first small change on
+        self._last: Tensor | None = None  # [C, H, W], the picture shown last
+        # What was recorded last; the first n_valid hold for the picture shown last.
         self._stages: list[Stage | Residual] = []
+        self._n_valid = 0
+        self._missed = 0.0  # what a recording would have saved since the last one, in pictures
 
     def show(self, images: Tensor, changed: Tensor) -> tuple[BlackBox, Tensor]:
         """Take the next pictures as far into the network as that saves something.
@@ -52,40 +58,43 @@ class Film:
             The rest of the network, and the maps `[N, C', h, w]` that it reads; the model itself
             and the images where nothing is saved.
         """
-        if self._last is None or images.device.type != "cpu":
-            return self._whole(images)
-        height, width = images.shape[2:]
-        rows, columns = _extent(changed // width), _extent(changed % width)
-        if _length(rows) * _length(columns) > NEARLY_ALL * height * width:
-            return self._whole(images)
-        if self._start is None:
+        last, self._last = self._last, images[-1]
+        if last is None or images.device.type != "cpu":
+            return self._model, images
+        n, (height, width) = len(images), images.shape[2:]
+        top, bottom = _extent(changed // width)
+        left, right = _extent(changed % width)
+        rows, columns = Spans((top,) * n, bottom - top), Spans((left,) * n, right - left)
+        if self._pays(n, rows, columns, height * width):
             # Not before the network has run: it may keep something from its first pass.
             self._recorder = self._recorder or Recorder(self._model)
-            self._start = Place(self._last.permute(1, 2, 0), self._model)
-            self._stages = self._recorder.stages(self._last)
-        n = len(images)
-        change = Change(
-            images[:, :, slice(*rows), slice(*columns)].permute(0, 2, 3, 1),
-            Spans((rows[0],) * n, _length(rows)),
-            Spans((columns[0],) * n, _length(columns)),
-        )
-        place, change = carried(self._start, self._stages, change, keep=True)
-        if place is self._start:
-            return self._whole(images)
-        reached = [stage.after is place for stage in self._stages].index(True)
-        self._stages = self._stages[: reached + 1]
+            self._stages, self._missed = [], 0.0  # the old ones make room first
+            self._stages = self._recorder.stages(last)
+            self._n_valid = len(self._stages)
+        values = images[:, :, top:bottom, left:right].permute(0, 2, 3, 1)
+        start = Place(last.permute(1, 2, 0), self._model)
+        stages = self._stages[: self._n_valid]
+        place, change = carried(start, stages, Change(values, rows, columns), keep=True)
+        if place is start:
+            self._n_valid = 0
+            return self._model, images
+        self._n_valid = [stage.after is place for stage in stages].index(True) + 1
         (maps,) = pasted(place, change, n)
         return place.rest, maps
 
-    def _whole(self, images: Tensor) -> tuple[BlackBox, Tensor]:
-        self._last, self._start, self._stages = images[-1], None, []
-        return self._model, images
+    def _pays(self, n: int, rows: Spans, columns: Spans, n_pixels: int) -> bool:
+        """Whether what recordings would have saved, also for these n pictures, is worth one now."""
+        if self._recorder is None:
+            share = rows.length * columns.length / n_pixels
+            self._missed += n * (1 - share) * (share <= SMALL)
+            return self._missed >= FIRST_RECORDING
+        costs = [stage.cost for stage in self._stages]
+        ahead = list(zip(costs, shares(self._stages, rows, columns), strict=False))
+        saved = sum(cost * (1 - share) for cost, share in ahead[self._n_valid :])
+        self._missed += n * saved / max(sum(costs), 1)
+        return self._missed > RECORDING
 
 
 def _extent(places: Tensor) -> Interval:
     first, last = torch.aminmax(places)
     return int(first), int(last) + 1
-
-
-def _length(interval: Interval) -> int:
-    return interval[1] - interval[0]

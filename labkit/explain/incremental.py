@@ -15,6 +15,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, fx, nn
@@ -71,6 +72,13 @@ class Stage:
     padded: Tensor  # [h, w, C], the input for the unchanged picture
     after: Place
 
+    @property
+    def cost(self) -> int:
+        """Multiplications, or comparisons, for a whole picture."""
+        head, maps = self.layers[0], self.after.maps
+        each = head.weight[0].numel() if type(head) is nn.Conv2d else prod(_pair(head.kernel_size))
+        return each * maps.numel()
+
     def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
         """Rows and columns of the outputs that a change of the input reaches."""
         return self.rows.outputs_of(rows), self.columns.outputs_of(columns)
@@ -98,6 +106,11 @@ class Residual:
     layers: nn.Module
     before: Tensor  # [h, w, C], the input for the unchanged picture
     after: Place
+
+    @property
+    def cost(self) -> int:
+        """Multiplications, or comparisons, for a whole picture."""
+        return sum(stage.cost for branch in self.branches for stage in branch)
 
     def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
         """Rows and columns of the outputs that a change of the input reaches."""
@@ -167,13 +180,24 @@ def carried(
         The place up to which it was taken, and the change there.
     """
     place = start
-    for stage in stages:
-        rows, columns = stage.reached(change.rows, change.columns)
-        height, width = stage.after.maps.shape[:2]
-        if rows.length * columns.length > NEARLY_ALL * height * width:
-            break
+    for stage, _ in zip(stages, shares(stages, change.rows, change.columns), strict=False):
         place, change = stage.after, stage.carry(change, keep=keep)
     return place, change
+
+
+def shares(stages: Sequence[Stage | Residual], rows: Spans, columns: Spans) -> Iterator[float]:
+    """The share of the outputs that a change of these rows and columns of a picture reaches.
+
+    Yields:
+        One of each stage from the first on, as long as it is worth going there.
+    """
+    for stage in stages:
+        rows, columns = stage.reached(rows, columns)
+        height, width = stage.after.maps.shape[:2]
+        share = rows.length * columns.length / (height * width)
+        if share > NEARLY_ALL:
+            return
+        yield share
 
 
 def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
