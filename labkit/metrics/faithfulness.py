@@ -350,9 +350,9 @@ def _area(score: Tensor, fraction: Tensor, auc: str) -> float:
 
 def tied(relevance: Tensor) -> float:
     """The share of the pixels of a map whose value some other pixel has too."""
-    values = np.sort(relevance.detach().double().cpu().numpy(), axis=None)  # far faster than torch
-    same = values[1:] == values[:-1]
-    return np.logical_or(np.append(same, False), np.append(False, same)).mean().item()
+    values = relevance.detach().double().cpu().numpy()  # sorts far faster than torch
+    sizes = np.unique(values, return_counts=True)[1]
+    return sizes[sizes > 1].sum().item() / sizes.sum().item()
 
 
 def _baseline(baseline: float | Tensor | str, image: Tensor) -> Tensor:
