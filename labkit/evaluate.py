@@ -464,7 +464,7 @@ class Plan:
     Attributes:
         model: a name or file for `labkit.models.load_model`.
         methods: for each name in `METHODS`, the settings that differ from its defaults.
-        weights: for `load_model`.
+        weights: for `load_model`; "random" ones are the same in every process.
         metrics: names in `METRICS`.
         seed: for the methods that take one.
     """
@@ -600,8 +600,10 @@ def _work(plan: Plan, case: Case, method: str) -> Outcome:
 
 @lru_cache(maxsize=1)
 def loaded(name: str, weights: str | None) -> Classifier:
-    """The network of that name, loaded once a process."""
-    return load_model(name, weights=weights)
+    """The network of that name, loaded once a process; random weights are the same in each."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return load_model(name, weights=weights)
 
 
 def _claim(out: Path, plan: Plan) -> None:

@@ -315,6 +315,18 @@ def test_processes_give_the_same_table(files, tmp_path):
     )
 
 
+def test_every_process_draws_the_same_random_weights():
+    drawn = []
+    for seed in (1, 2):
+        module.loaded.cache_clear()
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        drawn.append(module.loaded("minivgg", "random").state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
+    assert any(weights.std() > 0 for weights in drawn[0].values())
+
+
 def test_a_dask_cluster_gives_the_same_table(files, tmp_path):
     distributed = pytest.importorskip("distributed")
     expected = run(PLAN, files, tmp_path / "one")
