@@ -77,7 +77,7 @@ data: ## rebuild the embedded pictures and networks from nothing
 	@$(BIN)/python -m data_scripts.train_networks
 
 bench: ## measure what the methods cost beside other libraries, and write benchmarks/results.md
-	@$(SETUP) lab,conformance,grading
+	@$(SETUP) lab,conformance,cluster,grading
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove .venv and what tools left behind

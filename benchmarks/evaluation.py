@@ -2,7 +2,8 @@
 
 One picture, Grad-CAM, all metrics: one pass is for the map, one for the network's own answer, all
 others for the two curves. There is no peer: the libraries judge one map by one metric at a time
-(`benchmarks.faithfulness`).
+(`benchmarks.faithfulness`). Several such pictures are then handed to a dask cluster on this
+machine, to one of its workers and to both, a thread each.
 
     python -m benchmarks.evaluation --table [RISE's masks and LIME's samples, 500 300]
 
@@ -16,37 +17,41 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import skimage.data
 import torch
+from distributed import Client, LocalCluster
 
 from benchmarks import timing
 from benchmarks.forward import passes
-from benchmarks.timing import Workload
+from benchmarks.timing import Measurement, Promise, Workload
 from labkit.evaluate import METHODS, METRICS, Case, Plan, evaluate, run
 from labkit.explain.batches import choose_batch_size
 from labkit.models import load_model
 
 PASSES = 2 + 2 * 225  # a curve has 224 steps of a row each, and the picture itself
+NAME = f"Evaluate, Grad-CAM by {len(METRICS)} metrics"
+PICTURES = 6
 
 
-def case() -> Case:
+def case(name: str = "chelsea") -> Case:
     """A photograph, and all that can be known of where one should look."""
     picture = skimage.data.chelsea()
     density = np.ones(picture.shape[:2])
     fixations = torch.tensor([[120.0, 130.0], [180.0, 150.0]])
-    return Case("chelsea", picture, density, fixations, density > 0)
+    return Case(name, picture, density, fixations, density > 0)
 
 
 def evaluations(network: str) -> Workload:
     """All that is said of a picture."""
-    model, pictures = load_model(network, weights="random"), [case()]
+    model, pictures = load_model(network), [case()]
     image = model.prepare(pictures[0].picture)
     explainers = {"gradcam": METHODS["gradcam"](model)}
-    plan = Plan(network, {"gradcam": {}}, weights="random")
+    plan = planned(network)
 
     def in_files() -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -57,8 +62,38 @@ def evaluations(network: str) -> Workload:
         "evaluate": lambda: evaluate(model, pictures, explainers),
         "run, every result in files": in_files,
     }
-    name = f"Evaluate, Grad-CAM by {len(METRICS)} metrics"
-    return Workload(name, network, ways, list(ways)[1:])
+    return Workload(NAME, network, ways, list(ways)[1:])
+
+
+def planned(network: str) -> Plan:
+    """Grad-CAM, by all metrics."""
+    return Plan(network, {"gradcam": {}})
+
+
+def on_a_cluster(network: str, quick: bool) -> Measurement:
+    """The same on one worker and on two; what the workers' processes hold is not measured."""
+    pictures = [case(f"chelsea{i}") for i in range(2 if quick else PICTURES)]
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with LocalCluster(**settings) as cluster, Client(cluster) as client:
+        workers = sorted(client.scheduler_info()["workers"])
+
+        def evaluated(n: int) -> None:
+            executor = client.get_executor(pure=False, workers=workers[:n])
+            with tempfile.TemporaryDirectory() as folder:
+                run(planned(network), pictures, Path(folder), executor=executor, workers=n)
+
+        ways = {f"dask workers: {n}": partial(evaluated, n) for n in (1, 2)}
+        seconds = timing.measure(ways, 1 if quick else timing.REPEATS)
+    one, two = ways
+    promises = [Promise(one, two, at_least=1.7)]
+    name = f"Evaluate {len(pictures)} pictures, {network}"
+    return Measurement(name, "", [one, two], promises, seconds, dict.fromkeys(ways))
+
+
+def measurements(quick: bool = False) -> Iterator[Measurement]:
+    """In one process, and in the workers of a cluster."""
+    yield from timing.measurements({evaluations: ("minivgg",)}, quick)
+    yield on_a_cluster("minivgg", quick)
 
 
 def table(n_masks: str = "500", n_samples: str = "300") -> None:
@@ -71,8 +106,6 @@ def table(n_masks: str = "500", n_samples: str = "300") -> None:
         subprocess.run([sys.executable, "-m", "labkit", *words], check=True)
         print(f"{time.perf_counter() - begin:.0f} s")
 
-
-measurements = partial(timing.measurements, {evaluations: ("minivgg",)})
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--table"]:

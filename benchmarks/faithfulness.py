@@ -40,7 +40,7 @@ from labkit.models import last_conv, load_model
 S = 48
 SIZE = 7  # seven batches are the 49 pictures of a curve
 STEP = -(-224 * 224 // S)
-REPEATS = 9  # of what is over in a second
+REPEATS = 15  # of what is over in a second
 
 
 def with_a_photograph(network: str) -> tuple[nn.Module, Tensor]:

@@ -289,5 +289,5 @@ def test_make_bench_runs_them_all():
     if shutil.which("make") is None:
         pytest.skip("there is no make")
     ran = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True)
-    assert re.search(r"--extras lab,conformance,grading\b", ran.stdout)
+    assert re.search(r"--extras lab,conformance,cluster,grading\b", ran.stdout)
     assert re.search(r"-m benchmarks$", ran.stdout, re.MULTILINE)
