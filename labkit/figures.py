@@ -224,7 +224,7 @@ def _draw_map(axis: Axes, relevance: Tensor, root_colours: bool) -> None:
         colours, scale, ticks = "inferno", mpl.colors.Normalize(0, limit), [0, limit]
     drawn = axis.imshow(values, cmap=colours, norm=scale)
     bar = axis.figure.colorbar(drawn, ax=axis, shrink=0.8, ticks=ticks)
-    bar.ax.set_yticklabels([f"{tick:.1g}" for tick in ticks])
+    bar.ax.set_yticklabels([f"{tick:.0f}" if abs(tick) >= 9.5 else f"{tick:.1g}" for tick in ticks])
     bar.ax.tick_params(labelsize=7)
 
 

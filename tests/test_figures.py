@@ -107,6 +107,15 @@ def test_a_map_with_a_single_bright_pixel_is_not_called_empty(drawn):
     assert drawn["axes"][1].images[0].get_clim() == (0, 2)
 
 
+@pytest.mark.parametrize(
+    ("limit", "label"), [(0.012, "0.01"), (0.6, "0.6"), (9.7, "10"), (36.4, "36"), (1234, "1234")]
+)
+def test_the_ends_of_a_colour_bar_are_plain_numbers(drawn, limit, label):
+    heatmaps(PICTURE, {"map": torch.full((8, 8), limit)}, alt="a map")
+    bar = drawn["axes"][-1]
+    assert [text.get_text() for text in bar.get_yticklabels()] == ["0", label]
+
+
 def test_each_row_has_its_own_picture_maps_and_outline(drawn):
     mask = np.zeros((8, 8), bool)
     mask[2:4, 2:4] = True
