@@ -65,7 +65,8 @@ class Film:
         top, bottom = _extent(changed // width)
         left, right = _extent(changed % width)
         rows, columns = Spans((top,) * n, bottom - top), Spans((left,) * n, right - left)
-        if self._pays(n, rows, columns, height * width):
+        self._missed += n * self._would_save(rows, columns, height * width)
+        if self._missed > (RECORDING if self._recorder else FIRST_RECORDING):
             # Not before the network has run: it may keep something from its first pass.
             self._recorder = self._recorder or Recorder(self._model)
             self._stages, self._missed = [], 0.0  # the old ones make room first
@@ -82,17 +83,15 @@ class Film:
         (maps,) = pasted(place, change, n)
         return place.rest, maps
 
-    def _pays(self, n: int, rows: Spans, columns: Spans, n_pixels: int) -> bool:
-        """Whether what recordings would have saved, also for these n pictures, is worth one now."""
+    def _would_save(self, rows: Spans, columns: Spans, n_pixels: int) -> float:
+        """The share of a pass that one picture with such a change could do without, if recorded."""
         if self._recorder is None:
             share = rows.length * columns.length / n_pixels
-            self._missed += n * (1 - share) * (share <= SMALL)
-            return self._missed >= FIRST_RECORDING
+            return 1 - share if share <= SMALL else 0.0
         costs = [stage.cost for stage in self._stages]
         ahead = list(zip(costs, shares(self._stages, rows, columns), strict=False))
         saved = sum(cost * (1 - share) for cost, share in ahead[self._n_valid :])
-        self._missed += n * saved / max(sum(costs), 1)
-        return self._missed > RECORDING
+        return saved / max(sum(costs), 1)
 
 
 def _extent(places: Tensor) -> Interval:
