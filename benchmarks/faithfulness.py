@@ -21,14 +21,13 @@ from unittest.mock import patch
 
 import numpy as np
 import quantus
-import skimage.data
 import torch
 from torch import Tensor, nn
 from torchcam.methods import GradCAM
 from torchcam.metrics import DeletionInsertionMetric
 
 from benchmarks import timing
-from benchmarks.forward import passes
+from benchmarks.forward import passes, with_a_photograph
 from benchmarks.timing import Promise, Ways, Workload, random_image
 from labkit.explain import gradcam, lime
 from labkit.explain.batches import choose_batch_size
@@ -41,12 +40,6 @@ S = 48
 SIZE = 7  # seven batches are the 49 pictures of a curve
 STEP = -(-224 * 224 // S)
 REPEATS = 15  # of what is over in a second
-
-
-def with_a_photograph(network: str) -> tuple[nn.Module, Tensor]:
-    """The network, and a photograph as it expects it."""
-    model = load_model(network, weights="random")
-    return model, model.prepare(skimage.data.chelsea())
 
 
 def class_with_a_map(model: nn.Module, image: Tensor, layer: str) -> int:

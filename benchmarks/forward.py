@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from functools import partial
 
+import skimage.data
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,12 @@ from labkit.models import load_model
 
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
 BATCHES = (8, 1, 4, 16)
+
+
+def with_a_photograph(network: str) -> tuple[nn.Module, Tensor]:
+    """The network, and a photograph as it expects it."""
+    model = load_model(network, weights="random")
+    return model, model.prepare(skimage.data.chelsea())
 
 
 def passes(model: nn.Module, image: Tensor, n: int, size: int) -> None:

@@ -15,7 +15,6 @@ from contextlib import redirect_stderr
 from functools import partial
 
 import numpy as np
-import skimage.data
 import torch
 from lime.lime_image import LimeImageExplainer
 from skimage.transform import resize
@@ -23,11 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks import timing
-from benchmarks.forward import passes
+from benchmarks.forward import passes, with_a_photograph
 from benchmarks.timing import Promise, Workload
 from labkit.explain import lime, rise, segment
 from labkit.explain.batches import choose_batch_size, class_probabilities
-from labkit.models import load_model
 
 N = 64
 BARE = f"{N} forward passes"
@@ -86,8 +84,7 @@ def packages_lime(model: nn.Module, image: Tensor, segments: np.ndarray) -> obje
 
 def rises(network: str) -> Workload:
     """One map from N masks."""
-    model = load_model(network, weights="random")
-    image = model.prepare(skimage.data.chelsea())
+    model, image = with_a_photograph(network)
     ways = {
         BARE: lambda: passes(model, image, N, choose_batch_size(image)),
         "rise": lambda: rise(model, image, 1, n_masks=N),
@@ -100,8 +97,7 @@ def rises(network: str) -> Workload:
 
 def limes(network: str) -> Workload:
     """One map from N samples of a picture that is in segments already."""
-    model = load_model(network, weights="random")
-    image = model.prepare(skimage.data.chelsea())
+    model, image = with_a_photograph(network)
     segments = segment(image, "slic")
     given, before = {"n_samples": N, "segments": segments}, "lime, segmented before"
     ways = {
@@ -115,7 +111,7 @@ def limes(network: str) -> Workload:
 
 def segmentations(network: str) -> Workload:
     """What LIME needs beside its passes, whatever the network."""
-    image = load_model(network, weights="random").prepare(skimage.data.chelsea())
+    _, image = with_a_photograph(network)
     ways = {method: partial(segment, image, method) for method in ("slic", "quickshift")}
     return Workload("Segments for LIME", "", ways, ())
 
