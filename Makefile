@@ -60,15 +60,15 @@ lint: ## check the style of code and notebooks
 
 notebooks: ## execute all notebooks in place and keep their outputs
 	@$(SETUP) lab,test
-	@$(BIN)/python tests/execute_notebooks.py
+	@$(BIN)/python tools/execute_notebooks.py
 
 exercises: ## write exercises/ from solutions/
 	@$(SETUP) lab
-	@$(BIN)/python -m data_scripts.make_exercises
+	@$(BIN)/python -m tools.make_exercises
 
 colab: ## write into the notebooks where Colab finds them: git's remote and branch
 	@$(SETUP) lab
-	@$(BIN)/python -m data_scripts.stamp_colab
+	@$(BIN)/python -m tools.stamp_colab
 
 data: ## rebuild the embedded pictures and networks from nothing
 	@$(SETUP) lab

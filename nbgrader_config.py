@@ -12,5 +12,5 @@ c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
 # Where nbgrader would put worked solutions; its default, "solution", invites mistakes here.
 c.CourseDirectory.solution_directory = "worked"
-# The same stub as in data_scripts/make_exercises.py.
+# The same stub as in tools/make_exercises.py.
 c.ClearSolutions.code_stub = {"python": 'raise NotImplementedError("write this function")'}

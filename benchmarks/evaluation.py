@@ -29,8 +29,8 @@ from distributed import Client, LocalCluster
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Measurement, Promise, Workload
+from labkit.engine.batches import choose_batch_size
 from labkit.evaluate import METHODS, METRICS, Case, Plan, evaluate, run
-from labkit.explain.batches import choose_batch_size
 from labkit.models import load_model
 
 PASSES = 2 + 2 * 225  # a curve has 224 steps of a row each, and the picture itself

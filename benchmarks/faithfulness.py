@@ -29,10 +29,10 @@ from torchcam.metrics import DeletionInsertionMetric
 from benchmarks import timing
 from benchmarks.forward import passes, with_a_photograph
 from benchmarks.timing import Promise, Ways, Workload, random_image
+from labkit.engine.batches import choose_batch_size
+from labkit.engine.film import Film
+from labkit.engine.hooks import find_layer
 from labkit.explain import gradcam, lime
-from labkit.explain.batches import choose_batch_size
-from labkit.explain.film import Film
-from labkit.explain.hooks import find_layer
 from labkit.metrics import deletion, insertion
 from labkit.models import last_conv, load_model
 

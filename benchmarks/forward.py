@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks import timing
 from benchmarks.timing import Workload, random_image, repeated
-from labkit.explain.batches import laid_out
+from labkit.engine.batches import laid_out
 from labkit.models import load_model
 
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}

@@ -18,8 +18,8 @@ from torchcam.methods import GradCAM
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Promise, Workload, random_image, repeated
+from labkit.engine.hooks import find_layer
 from labkit.explain import fem, gradcam
-from labkit.explain.hooks import find_layer
 from labkit.models import last_conv, load_model
 
 TIMES = {"minivgg": 8, "resnet18": 4, "resnet50": 2, "vgg16": 1}

@@ -17,8 +17,8 @@ from zennit.attribution import Gradient, SmoothGrad
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Promise, Workload, random_image, repeated
+from labkit.engine.batches import choose_batch_size
 from labkit.explain import saliency, smoothgrad
-from labkit.explain.batches import choose_batch_size
 from labkit.models import load_model
 
 TIMES = {"minivgg": 8, "resnet18": 4, "resnet50": 2}

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from benchmarks import timing
 from benchmarks.forward import passes, with_a_photograph
 from benchmarks.timing import Promise, Workload
+from labkit.engine.batches import choose_batch_size, class_probabilities
 from labkit.explain import lime, rise, segment
-from labkit.explain.batches import choose_batch_size, class_probabilities
 
 N = 64
 BARE = f"{N} forward passes"

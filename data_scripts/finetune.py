@@ -45,8 +45,8 @@ from tqdm.auto import tqdm
 
 from data_scripts.manifest import sha256
 from labkit.data import PLANTVILLAGE_FOLDERS, STYLES, load_leaves
-from labkit.explain.batches import check_count
-from labkit.explain.contract import untouched
+from labkit.engine.batches import check_count
+from labkit.engine.contract import untouched
 from labkit.files import write_atomically
 from labkit.images import open_image, resize_shorter_side, to_tensor
 from labkit.models import Classifier, Preprocessing, load_model

@@ -7,7 +7,7 @@
 They stand in for MexCulture142 (Montoya Obeso et al. 2018), whose folders, file names and formats
 they keep: 142 Mexican monuments, pre-Hispanic, colonial or modern, in two pictures each, with the
 gaze of 23 subjects. Nothing of it is copied: no monument here exists, and no person looked. The
-gaze is simulated, and `data_scripts.gaze` says how.
+gaze is simulated, and `data_scripts.heritage.gaze` says how.
 
 The style changes the monument and nothing else: a seed gives the same place, light, sky, ground,
 plants, passers-by and camera for all three styles, and the styles share their colours. One seed is
@@ -30,15 +30,14 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from data_scripts.colonial import draw_colonial
-from data_scripts.daylight import Daylight, Sky, draw_daylight
 from data_scripts.drawing import GAMMA, Array, downsample, hsv, smoothstep, to_uint8
-from data_scripts.facades import STYLES, Room, shifted
-from data_scripts.gaze import simulate_scanpaths
-from data_scripts.manifest import ASSETS, sha256
-from data_scripts.modern import draw_modern
-from data_scripts.prehispanic import draw_prehispanic
-from data_scripts.raycast import (
+from data_scripts.heritage.colonial import draw_colonial
+from data_scripts.heritage.daylight import Daylight, Sky, draw_daylight
+from data_scripts.heritage.facades import STYLES, Room, shifted
+from data_scripts.heritage.gaze import simulate_scanpaths
+from data_scripts.heritage.modern import draw_modern
+from data_scripts.heritage.prehispanic import draw_prehispanic
+from data_scripts.heritage.raycast import (
     Coat,
     Fragments,
     Surface,
@@ -50,6 +49,8 @@ from data_scripts.raycast import (
     sunlit,
     trace,
 )
+from data_scripts.heritage.surroundings import draw_crowd, draw_ground, draw_growth
+from data_scripts.manifest import ASSETS, sha256
 from data_scripts.shipping import (
     checksums,
     coloured,
@@ -58,7 +59,6 @@ from data_scripts.shipping import (
     read_arguments,
     write_sheet,
 )
-from data_scripts.surroundings import draw_crowd, draw_ground, draw_growth
 from labkit.files import write_atomically
 from labkit.metrics.gaze import density_map
 

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from labkit.engine.batches import check_count, choose_batch_size, inference, laid_out
+from labkit.engine.contract import check_image, check_model
+from labkit.engine.windows import window_intervals
 from labkit.explain import (
     input_gradient,
     integrated_gradients,
@@ -21,9 +24,6 @@ from labkit.explain import (
     rise,
     smoothgrad,
 )
-from labkit.explain.batches import check_count, choose_batch_size, inference, laid_out
-from labkit.explain.contract import check_image, check_model
-from labkit.explain.windows import window_intervals
 
 Item = TypeVar("Item")
 

@@ -19,7 +19,7 @@ from torchvision.models.vgg import make_layers
 
 from labkit import images
 from labkit.assets import asset
-from labkit.explain.contract import untouched
+from labkit.engine.contract import untouched
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")

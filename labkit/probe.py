@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from labkit.data import Leaves
-from labkit.explain.hooks import activations, layer_outputs
+from labkit.engine.hooks import activations, layer_outputs
 from labkit.models import Classifier, feature_layers
 
 

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from labkit.cost import Cost, Speed, forecast, speed
+from labkit.engine.contract import check_target
 from labkit.evaluate import METHODS, check_names
-from labkit.explain.contract import check_target
 from labkit.figures import Figure, gallery, overlaid
 from labkit.files import write_atomically
 from labkit.images import open_image

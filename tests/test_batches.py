@@ -6,6 +6,7 @@ from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
+from labkit.engine.batches import halving
 from labkit.explain import (
     integrated_gradients,
     lime,
@@ -15,7 +16,6 @@ from labkit.explain import (
     sensitivity,
     smoothgrad,
 )
-from labkit.explain.batches import halving
 from labkit.metrics import deletion
 
 IMAGE = torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0))

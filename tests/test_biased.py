@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from labkit.engine.hooks import find_layer
 from labkit.explain import gradcam, gradient_times_input, input_gradient
 from labkit.explain.biased import RULES, BiasedLayer, biased
-from labkit.explain.hooks import find_layer
 from labkit.models import last_conv, load_model
 from labkit.probe import attach_probe
 

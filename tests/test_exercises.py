@@ -14,18 +14,18 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from data_scripts.make_exercises import STUB, main, released
-from data_scripts.stamp_colab import GITHUB, Place, stamped
 from labkit.selfcheck import exercises, judge
 from labkit.selfcheck.exercise import asked_here
 from labkit.selfcheck.report import LABS
+from tools.make_exercises import STUB, main, released
+from tools.stamp_colab import GITHUB, Place, stamped
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {lab: ROOT / "solutions" / lab / f"{lab}.ipynb" for lab in LABS}
 RELEASES = {lab: ROOT / "exercises" / lab / f"{lab}.ipynb" for lab in LABS}
 CODED = [one for lab in LABS for one in exercises(lab) if one.function is not None]
 WRITTEN = [one for lab in LABS for one in exercises(lab) if one.function is None]
-STAMP = "`make colab`, or `python -m data_scripts.stamp_colab --clear`"
+STAMP = "`make colab`, or `python -m tools.stamp_colab --clear`"
 DIFFICULTIES = ["easy", "medium", "hard"]
 
 

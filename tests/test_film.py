@@ -8,13 +8,13 @@ import torchvision
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.film import Film
-from labkit.explain.incremental import Recorder
+from labkit.engine.film import Film
+from labkit.engine.incremental import Recorder
 from labkit.metrics import deletion, insertion
 from labkit.models import minivgg
 
-film = importlib.import_module("labkit.explain.film")
-incremental = importlib.import_module("labkit.explain.incremental")
+film = importlib.import_module("labkit.engine.film")
+incremental = importlib.import_module("labkit.engine.incremental")
 block = torchvision.models.resnet.BasicBlock
 
 

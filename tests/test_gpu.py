@@ -14,9 +14,9 @@ from pretended_gpu import pretended_gpu
 
 from labkit import explain
 from labkit.cost import speed
+from labkit.engine.batches import GPU_BATCH, GPU_BYTES_PER_VALUE, choose_batch_size
+from labkit.engine.hooks import activations_and_gradients, receptive_field
 from labkit.evaluate import METHODS, Case, Plan, evaluate, load_maps, loaded, run
-from labkit.explain.batches import GPU_BATCH, GPU_BYTES_PER_VALUE, choose_batch_size
-from labkit.explain.hooks import activations_and_gradients, receptive_field
 from labkit.figures import curves, feature_maps, gallery, heatmaps, learning
 from labkit.metrics import (
     blurred,

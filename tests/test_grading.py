@@ -13,9 +13,8 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from grader import grade
 
-from data_scripts.stamp_colab import Place, badge, setup_source
-from labkit.grading import grade
 from labkit.grading.batch import Change, claim
 from labkit.grading.feedback import feedback
 from labkit.grading.grade import Bundle, Limits, Seconds, Submission, fingerprint, inputs_of
@@ -38,6 +37,7 @@ from labkit.grading.tables import as_csv, from_csv
 from labkit.grading.wire import read, written
 from labkit.selfcheck.exercise import CallFailed, asked_here
 from labkit.selfcheck.networks import Network
+from tools.stamp_colab import Place, badge, setup_source
 
 sys.path.insert(0, str(Path(__file__).parent / "redteam"))
 import toy_lab  # noqa: E402
@@ -768,7 +768,7 @@ def test_unfinished_cells_are_compared_as_far_as_they_go():
 
 
 def test_what_changes_is_said():
-    from labkit.grade_command import difference
+    from labkit.grading.command import difference
 
     changes = [Change("anna", "toy.weights", 0, 2), Change("ben", "toy.weights", None, 1)]
     assert difference(changes) == [

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from grader import grade, sandbox
 
 from labkit import grade_command
 from labkit.__main__ import main
-from labkit.grading import grade, sandbox
 from labkit.grading.grade import Bundle, Seconds
 from labkit.grading.notebook import read_notebook
 from labkit.grading.sandbox import Limits, why_not

@@ -6,7 +6,7 @@ from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.hooks import (
+from labkit.engine.hooks import (
     activations,
     activations_and_gradients,
     find_layer,

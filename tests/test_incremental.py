@@ -11,7 +11,7 @@ from conftest import assert_untouched, state_of
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.incremental import (
+from labkit.engine.incremental import (
     Change,
     Place,
     Residual,
@@ -21,10 +21,10 @@ from labkit.explain.incremental import (
     pasted,
     stages_of,
 )
-from labkit.explain.windows import Spans
+from labkit.engine.windows import Spans
 from labkit.models import minivgg
 
-incremental = sys.modules["labkit.explain.incremental"]
+incremental = sys.modules["labkit.engine.incremental"]
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 

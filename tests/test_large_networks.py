@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from labkit.explain.hooks import activations
+from labkit.engine.hooks import activations
 from labkit.models import last_conv as find_last_conv
 from labkit.models import load_model
 from labkit.probe import features
@@ -19,7 +19,7 @@ import json, resource, sys
 from functools import partial
 import torch
 from labkit.evaluate import METHODS
-from labkit.explain.hooks import activations
+from labkit.engine.hooks import activations
 from labkit.metrics import deletion
 from labkit.models import feature_layers, last_conv, load_model
 from labkit.probe import features

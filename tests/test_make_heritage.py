@@ -12,12 +12,20 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_scripts import gaze, make_heritage, materials
-from data_scripts.facades import PART_NAMES, STYLES, arch, beam, disc, extruded, frustum, rectangle
-from data_scripts.gaze import simulate_scanpaths
-from data_scripts.make_heritage import FIRST_TRAINING_SEED, draw_building, draw_street, shipped
-from data_scripts.manifest import ASSETS, read_manifest, sha256
-from data_scripts.raycast import (
+from data_scripts import make_heritage
+from data_scripts.heritage import gaze, materials
+from data_scripts.heritage.facades import (
+    PART_NAMES,
+    STYLES,
+    arch,
+    beam,
+    disc,
+    extruded,
+    frustum,
+    rectangle,
+)
+from data_scripts.heritage.gaze import simulate_scanpaths
+from data_scripts.heritage.raycast import (
     UP,
     Outline,
     Patch,
@@ -28,6 +36,8 @@ from data_scripts.raycast import (
     sunlit,
     trace,
 )
+from data_scripts.make_heritage import FIRST_TRAINING_SEED, draw_building, draw_street, shipped
+from data_scripts.manifest import ASSETS, read_manifest, sha256
 from labkit.metrics.gaze import density_map
 
 SHIPPED = list(shipped())

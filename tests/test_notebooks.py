@@ -7,11 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from data_scripts.stamp_colab import GITHUB, SETUP_ID, Place, stamped
+from tools.stamp_colab import GITHUB, SETUP_ID, Place, stamped
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
-STAMP = "`make colab`, or `python -m data_scripts.stamp_colab --clear`"
+STAMP = "`make colab`, or `python -m tools.stamp_colab --clear`"
 MAX_LINES = 15
 MAX_BYTES = 1_500_000
 # In prose: a number as a run gives it, and for which network, or by which definition, it holds.

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from labkit.explain.incremental import Stage
+from labkit.engine.incremental import Stage
+from labkit.engine.windows import neighbourhoods
 from labkit.explain.occlusion import occlusion
-from labkit.explain.windows import neighbourhoods
 from labkit.models import minivgg
 
 module = sys.modules["labkit.explain.occlusion"]

@@ -9,8 +9,8 @@ from scipy.stats import pearsonr
 from torch import nn
 
 from labkit.data import load_leaves
+from labkit.engine.batches import class_probabilities, inference
 from labkit.explain import lime, occlusion, rise, rise_all, rise_steps
-from labkit.explain.batches import class_probabilities, inference
 from labkit.metrics import deletion, insertion
 from labkit.models import load_model
 

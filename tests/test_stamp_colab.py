@@ -12,9 +12,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from data_scripts import make_exercises
-from data_scripts.stamp_colab import SETUP, Place, badge, main, repository_of, setup_source, stamped
 from labkit.__main__ import doctor
+from tools import make_exercises
+from tools.stamp_colab import SETUP, Place, badge, main, repository_of, setup_source, stamped
 
 ROOT = Path(__file__).parents[1]
 START, LAB = "notebooks/00_start.ipynb", "notebooks/01_linear_probe.ipynb"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from labkit.explain.stem import FastStem, convolution_gradient, fast_stem
+from labkit.engine.stem import FastStem, convolution_gradient, fast_stem
 
 
 def arriving(layer, images):

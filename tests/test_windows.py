@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from labkit.explain.windows import Slide, Spans, coverage, neighbourhoods, window_intervals
+from labkit.engine.windows import Slide, Spans, coverage, neighbourhoods, window_intervals
 
 
 @pytest.mark.parametrize(

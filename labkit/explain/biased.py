@@ -23,7 +23,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from labkit.explain.contract import check_model
+from labkit.engine.contract import check_model
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 STABILISER = 1e-9  # added to |q|, so that z / q is finite

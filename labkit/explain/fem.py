@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from labkit.explain.contract import check_image, check_target
-from labkit.explain.hooks import Layer, activations, check_maps
+from labkit.engine.contract import check_image, check_target
+from labkit.engine.hooks import Layer, activations, check_maps
 from labkit.explain.masks import upsample
 
 

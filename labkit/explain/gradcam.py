@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from labkit.explain.hooks import Layer, activations_and_gradients
+from labkit.engine.hooks import Layer, activations_and_gradients
 from labkit.explain.masks import upsample
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import check_count, choose_batch_size, halving, laid_out
-from labkit.explain.contract import check_image, check_model, check_target, logits_of, untouched
-from labkit.explain.stem import fast_stem
+from labkit.engine.batches import check_count, choose_batch_size, halving, laid_out
+from labkit.engine.contract import check_image, check_model, check_target, logits_of, untouched
+from labkit.engine.stem import fast_stem
 
 Explainer = Callable[..., Tensor]
 

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import (
+from labkit.engine.batches import (
     BlackBox,
     check_count,
     choose_batch_size,
     inference,
     target_probability,
 )
-from labkit.explain.contract import check_image
+from labkit.engine.contract import check_image
 
 METHODS = ("quickshift", "slic", "grid")
 Segments = Tensor | np.ndarray
@@ -75,7 +75,7 @@ def lime(
         seed: which samples; the same at every batch size and on every device.
         batch_size: samples per pass; chosen from the device by default.
         precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.explain.batches.check_precision`. By default its own.
+            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import (
+from labkit.engine.batches import (
     BlackBox,
     check_count,
     choose_batch_size,
     inference,
     target_probability,
 )
-from labkit.explain.contract import check_image
-from labkit.explain.incremental import Change, Place, carried, crops, pasted, stages_of
-from labkit.explain.windows import Interval, Spans, coverage, neighbourhoods, window_intervals
+from labkit.engine.contract import check_image
+from labkit.engine.incremental import Change, Place, carried, crops, pasted, stages_of
+from labkit.engine.windows import Interval, Spans, coverage, neighbourhoods, window_intervals
 
 WINDOWS = 64  # at most so many at once, neighbours, since alike in what they reach
 
@@ -48,7 +48,7 @@ def occlusion(
 
     Fast where the network begins with a chain of convolutions, poolings, activation functions and
     residual blocks, all of them modules, as VGG, ResNet, SqueezeNet's stem and labkit's minivgg do:
-    there only what a window changes is computed; see `labkit.explain.incremental`. Other models run
+    there only what a window changes is computed; see `labkit.engine.incremental`. Other models run
     on whole pictures.
 
     Args:
@@ -62,7 +62,7 @@ def occlusion(
             blurred copy, all in normalised units. 0 is the mean colour of the training pictures.
         batch_size: whole pictures per pass; chosen from the device by default.
         precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.explain.batches.check_precision`. By default its own.
+            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import trange
 
-from labkit.explain.batches import check_count, class_probabilities, inference, laid_out
-from labkit.explain.contract import check_image, check_model, check_target, untouched
+from labkit.engine.batches import check_count, class_probabilities, inference, laid_out
+from labkit.engine.contract import check_image, check_model, check_target, untouched
+from labkit.engine.stem import fast_stem
 from labkit.explain.masks import upsample
-from labkit.explain.stem import fast_stem
 
 STARTS = ("identity", "random")
 # Of past gradients Adam remembers ten steps' worth. The first ones are hundreds of times as large

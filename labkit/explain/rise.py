@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import (
+from labkit.engine.batches import (
     BlackBox,
     check_count,
     check_precision,
@@ -29,7 +29,7 @@ from labkit.explain.batches import (
     inference,
     target_probability,
 )
-from labkit.explain.contract import check_image
+from labkit.engine.contract import check_image
 from labkit.explain.masks import draw_grids, random_masks
 
 NORMALISATIONS = ("coverage", "official")
@@ -75,7 +75,7 @@ def rise(
         batch_size: masked images per pass; chosen from the device by default. Memory depends on
             it, and not on n_masks.
         precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.explain.batches.check_precision`. By default its own.
+            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar, with the reliability so far if until is given.
 
     Returns:

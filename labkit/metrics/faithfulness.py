@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from labkit.explain.batches import (
+from labkit.engine.batches import (
     BlackBox,
     check_count,
     choose_batch_size,
@@ -28,8 +28,8 @@ from labkit.explain.batches import (
     inference,
     target_probability,
 )
-from labkit.explain.contract import check_image, check_target, logits_of
-from labkit.explain.film import Film
+from labkit.engine.contract import check_image, check_target, logits_of
+from labkit.engine.film import Film
 
 SCORES = ("probability", "logit")
 AREAS = ("official", "fraction")
@@ -96,7 +96,7 @@ def deletion(
         batch_size: images per pass; chosen from the device by default. Memory depends on it, and
             not on the number of steps.
         precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.explain.batches.check_precision`. By default its own.
+            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:

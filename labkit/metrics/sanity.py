@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.explain.contract import check_image, check_model, logit, untouched
-from labkit.explain.hooks import Layer, find_layer
+from labkit.engine.contract import check_image, check_model, logit, untouched
+from labkit.engine.hooks import Layer, find_layer
 
 MODES = ("cascading", "independent")
 

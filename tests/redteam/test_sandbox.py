@@ -8,10 +8,9 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+from grader import sandbox
 from nbclient import NotebookClient
 
-from data_scripts.stamp_colab import Place, setup_source
-from labkit.grading import sandbox
 from labkit.grading.kernel import Kernel
 from labkit.grading.sandbox import (
     GIB,
@@ -24,6 +23,7 @@ from labkit.grading.sandbox import (
     size_of,
     why_not,
 )
+from tools.stamp_colab import Place, setup_source
 
 WHY_NOT = why_not()
 needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}")

@@ -7,8 +7,18 @@ import numpy as np
 from numpy.random import Generator
 
 from data_scripts.drawing import Array, linear
-from data_scripts.facades import Point, Room, Size, Skin, box, draw_colour, frustum, slab, soffit
-from data_scripts.materials import (
+from data_scripts.heritage.facades import (
+    Point,
+    Room,
+    Size,
+    Skin,
+    box,
+    draw_colour,
+    frustum,
+    slab,
+    soffit,
+)
+from data_scripts.heritage.materials import (
     TABLE,
     Age,
     Front,
@@ -17,7 +27,7 @@ from data_scripts.materials import (
     draw_age,
     draw_masonry,
 )
-from data_scripts.raycast import UP, Round, Surface
+from data_scripts.heritage.raycast import UP, Round, Surface
 
 CURTAIN_WALL, ROOF, ENTRANCE = 1, 2, 3  # as PART_NAMES has them
 

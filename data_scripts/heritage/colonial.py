@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from data_scripts.drawing import Array, linear
-from data_scripts.facades import (
+from data_scripts.heritage.facades import (
     BACK,
     OLD_GLASS,
     Holes,
@@ -31,7 +31,7 @@ from data_scripts.facades import (
     turned,
     varied,
 )
-from data_scripts.materials import (
+from data_scripts.heritage.materials import (
     Age,
     Fill,
     Opening,
@@ -44,7 +44,7 @@ from data_scripts.materials import (
     hollow,
     planks,
 )
-from data_scripts.raycast import UP, Outline, Patch, Round, Surface
+from data_scripts.heritage.raycast import UP, Outline, Patch, Round, Surface
 
 DOME, GABLE, PORTAL, WINDOW, TOWER = 1, 2, 3, 4, 5  # as PART_NAMES has them
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from data_scripts.daylight import Daylight
 from data_scripts.drawing import TILE, Array, Tile, mirrored, noise_tile, smoothstep
-from data_scripts.raycast import UP, Coat, Fragments, Outline, dot, unit
+from data_scripts.heritage.daylight import Daylight
+from data_scripts.heritage.raycast import UP, Coat, Fragments, Outline, dot, unit
 
 TEXEL = 0.1  # metres, about what a canvas pixel shows of a monument
 TABLE = 64  # random values per row of blocks and panes; then they repeat

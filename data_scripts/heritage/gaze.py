@@ -25,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 
 from data_scripts.drawing import Array, downsample
-from data_scripts.facades import PART_NAMES, STYLES
+from data_scripts.heritage.facades import PART_NAMES, STYLES
 
 DURATION = 3.0  # seconds that a picture is shown
 N_SUBJECTS = 20

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from labkit.explain.windows import Slide, Spans
+from labkit.engine.windows import Slide, Spans
 
 ROUNDINGS = 16  # that a network may differ by from itself, in another order of its sums
 NEARLY_ALL = 0.7  # share of a layer's outputs, beyond which the whole layer costs no more

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from data_scripts.facades import (
+from data_scripts.heritage.facades import (
     BACK,
     Point,
     Room,
@@ -29,7 +29,7 @@ from data_scripts.facades import (
     turned_surface,
     varied,
 )
-from data_scripts.materials import (
+from data_scripts.heritage.materials import (
     TABLE,
     Age,
     Fill,
@@ -40,7 +40,7 @@ from data_scripts.materials import (
     draw_age,
     draw_masonry,
 )
-from data_scripts.raycast import UP, Outline, Patch, Surface, cross, unit
+from data_scripts.heritage.raycast import UP, Outline, Patch, Surface, cross, unit
 
 TIERS, STAIRS, TEMPLE = 1, 2, 3  # as PART_NAMES has them
 BEFORE_TIERS = 0.5  # metres that stairs keep before the mouldings of the tiers

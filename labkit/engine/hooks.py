@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from labkit.explain.contract import check_image, check_model, logit, untouched
+from labkit.engine.contract import check_image, check_model, logit, untouched
 
 Layer = str | nn.Module
 

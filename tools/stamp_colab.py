@@ -1,8 +1,8 @@
 """Write into the notebooks where Colab finds the course: `make colab`.
 
-    python -m data_scripts.stamp_colab                # git's remote origin, the branch at hand
-    python -m data_scripts.stamp_colab --branch main  # another branch, another --remote
-    python -m data_scripts.stamp_colab --clear        # no place at all, as the course is shipped
+    python -m tools.stamp_colab                # git's remote origin, the branch at hand
+    python -m tools.stamp_colab --branch main  # another branch, another --remote
+    python -m tools.stamp_colab --clear        # no place at all, as the course is shipped
 
 Every lab and every exercise has the same set-up cell, which fetches the course in Colab and does
 nothing elsewhere. Stamped, the cell knows its repository, and a badge opens the notebook from

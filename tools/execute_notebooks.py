@@ -1,6 +1,6 @@
 """Execute notebooks in place and keep only what is the same at every run: `make notebooks`.
 
-    python tests/execute_notebooks.py [NOTEBOOK...]
+    python tools/execute_notebooks.py [NOTEBOOK...]
 
 A notebook that fails is left as it was. Timestamps, the kernel's version and live widgets (each
 has a random name, and shows nothing without its kernel) are left out.
@@ -25,6 +25,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def main(names: list[str]) -> int:
+    """Execute these notebooks, or all; return the exit code."""
     paths = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb"))
     failed = [path.name for path in paths if not execute(path)]
     if failed:
@@ -68,6 +69,7 @@ def without_noise(notebook: NotebookNode) -> NotebookNode:
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
+    """Replace the notebook's file, if its content differs."""
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     if text != path.read_text(encoding="utf-8"):
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -13,7 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
-from labkit.explain.contract import check_target, logits_of, untouched
+from labkit.engine.contract import check_target, logits_of, untouched
 
 # What the black-box methods explain: a network with logits, or any function from images
 # [N, C, H, W] to class probabilities [N, K].

@@ -1,7 +1,7 @@
 """Forward passes of pictures in a row, each of which differs from the one before in a few places.
 
 Where the places lie close together, as do the pixels of one superpixel or of a sharp peak of a map,
-only what they change is computed; see `labkit.explain.incremental`. Nothing is approximated. On a
+only what they change is computed; see `labkit.engine.incremental`. Nothing is approximated. On a
 GPU, where it was not measured, every picture is seen whole.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labkit.explain.batches import BlackBox
-from labkit.explain.incremental import (
+from labkit.engine.batches import BlackBox
+from labkit.engine.incremental import (
     Change,
     Place,
     Recorder,
@@ -21,7 +21,7 @@ from labkit.explain.incremental import (
     pasted,
     shares,
 )
-from labkit.explain.windows import Interval, Spans
+from labkit.engine.windows import Interval, Spans
 
 # What recording a picture costs, in pictures seen whole; the first time the network is followed and
 # its twin checked as well. What that would save is not known before: changes of at most a SMALL

@@ -9,10 +9,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from data_scripts.daylight import Daylight
 from data_scripts.drawing import Array, Tile, linear, noise_tile, smoothstep
-from data_scripts.materials import TABLE
-from data_scripts.raycast import UP, Coat, Fragments, Outline, Patch, View, cross, stretched, unit
+from data_scripts.heritage.daylight import Daylight
+from data_scripts.heritage.materials import TABLE
+from data_scripts.heritage.raycast import (
+    UP,
+    Coat,
+    Fragments,
+    Outline,
+    Patch,
+    View,
+    cross,
+    stretched,
+    unit,
+)
 
 # Ground
 

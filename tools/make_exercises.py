@@ -1,6 +1,6 @@
 """Write exercises/ from solutions/: `make exercises`.
 
-    python -m data_scripts.make_exercises
+    python -m tools.make_exercises
 
 The sources are in nbgrader's format, and the rules are nbgrader's: what stands between
 `### BEGIN SOLUTION` and `### END SOLUTION` becomes a stub, hidden tests and mark schemes go, and

@@ -14,7 +14,7 @@ from data_scripts.drawing import (
     noise_tile,
     smoothstep,
 )
-from data_scripts.raycast import UP
+from data_scripts.heritage.raycast import UP
 
 SKY_TILE = 256
 COMPASS = 2 * SKY_TILE  # heights of the horizon around the compass

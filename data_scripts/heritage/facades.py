@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 
 from data_scripts.drawing import TILE, Array, fractal_noise, linear, smoothstep
-from data_scripts.materials import Fill, Opening, darkness, panes
-from data_scripts.raycast import UP, Material, Outline, Patch, Round, Surface, cross, unit
+from data_scripts.heritage.materials import Fill, Opening, darkness, panes
+from data_scripts.heritage.raycast import UP, Material, Outline, Patch, Round, Surface, cross, unit
 
 STYLES = ("Prehispanic", "Colonial", "Modern")
 PART_NAMES = {

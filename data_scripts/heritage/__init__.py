@@ -1,0 +1,1 @@
+"""The renderer of buildings, and the gaze that is simulated on them."""

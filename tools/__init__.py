@@ -1,0 +1,1 @@
+"""What maintains the course, not its data."""
