@@ -2,10 +2,8 @@
 
 48 steps, 7 pictures at a time. The limit is the forward passes, in our layout. The authors' way
 (CausalMetric) is written afresh from their definition: one picture after the other, changed in
-place. Quantus' pixel flipping computes no first point, and flips channels apart. Peers are given an
-order in which pictures are seen whole nearly all the way, that of a Grad-CAM of noise. What compact
-orders save is shown on a photograph, in the definition's 224 steps, 8 pictures at a time: that of
-LIME's superpixels, and that of Grad-CAM beside torchcam.
+place. Quantus' pixel flipping computes no first point, and flips channels apart. Both curves stand
+beside torchcam's: on noise, and on a photograph in the definition's 224 steps, 8 at a time.
 
 torchcam computes both curves at once, and its Grad-CAM is part of its time. The picture itself and
 the one in which all is replaced are on both curves: it sees each once, we see them twice, 99
@@ -17,7 +15,6 @@ from __future__ import annotations
 import copy
 from functools import partial
 from itertools import count
-from unittest.mock import patch
 
 import numpy as np
 import quantus
@@ -30,9 +27,8 @@ from benchmarks import timing
 from benchmarks.forward import passes, with_a_photograph
 from benchmarks.timing import Promise, Ways, Workload, random_image
 from labkit.engine.batches import choose_batch_size
-from labkit.engine.film import Film
 from labkit.engine.hooks import find_layer
-from labkit.explain import gradcam, lime
+from labkit.explain import gradcam
 from labkit.metrics import deletion, insertion
 from labkit.models import last_conv, load_model
 
@@ -93,25 +89,6 @@ def one_curve(network: str) -> Workload:
     return Workload(name, network, ways, ours, promises, repeats=REPEATS)
 
 
-def compact_curve(network: str) -> Workload:
-    """A curve in the order of LIME's map of a photograph, one superpixel after the other."""
-    model, image = with_a_photograph(network)
-    relevance, size = lime(model, image, 1, n_samples=64), choose_batch_size(image)
-    bare = f"{image.shape[1] + 1} forward passes"
-
-    def on_whole_pictures() -> None:
-        with patch.object(Film, "show", lambda film, images, changed: (model, images)):
-            deletion(model, image, relevance, 1)
-
-    ways = {
-        bare: lambda: passes(model, image, image.shape[1] + 1, size),
-        "deletion": lambda: deletion(model, image, relevance, 1),
-        "deletion on whole pictures": on_whole_pictures,
-    }
-    promises = [Promise("deletion", bare, at_most=1.0)]
-    return Workload("Deletion, superpixels", network, ways, list(ways)[1:], promises)
-
-
 def both_curves_of_noise(network: str) -> Workload:
     """Both curves where no picture shares much with the one before."""
     case = load_model(network, weights="random"), random_image()
@@ -157,7 +134,7 @@ def both_curves(
 
 
 NETWORKS = ("minivgg", "resnet18")
-CURVES = (one_curve, compact_curve, both_curves_of_noise, both_curves_of_a_photograph)
+CURVES = (one_curve, both_curves_of_noise, both_curves_of_a_photograph)
 BUILDS = dict.fromkeys(CURVES, NETWORKS)
 measurements = partial(timing.measurements, BUILDS)
 

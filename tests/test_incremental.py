@@ -595,15 +595,6 @@ def test_a_hook_of_the_forward_pass_itself_is_followed():
     assert_close(outputs, network(changed(image, change)), rtol=0, atol=1e-12)
 
 
-def test_costs_worked_by_hand():
-    layers = nn.Conv2d(2, 4, 3, groups=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 1, 1)
-    stages = stages_of(nn.Sequential(*layers).eval(), randomly(2, 8, 12))
-    assert [stage.cost for stage in stages] == [4 * 6 * 10 * 9, 4 * 3 * 5 * 4, 3 * 5 * 4]
-    block = torchvision.models.resnet.BasicBlock(2, 2)
-    (residual,) = stages_of(nn.Sequential(block).eval(), randomly(2, 5, 4))
-    assert residual.cost == 2 * (2 * 5 * 4 * 18)
-
-
 def test_logits_close_together_may_differ_by_the_rounding_of_their_size():
     torch.manual_seed(0)
     network, image = small(), randomly(2, 9, 12, dtype=torch.float64)

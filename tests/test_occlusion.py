@@ -347,7 +347,7 @@ class FailsLater(nn.Module):
 
 
 def test_the_network_comes_back_as_it_was_when_a_stage_fails(small_network, image, monkeypatch):
-    def fail(self, change, keep):
+    def fail(self, change):
         raise RuntimeError("out of memory")
 
     before = state_of(small_network)

@@ -19,7 +19,6 @@ from labkit.engine.contract import check_target, logits_of, untouched
 # [N, C, H, W] to class probabilities [N, K].
 BlackBox = nn.Module | Callable[[Tensor], object]
 
-BF16 = "bf16"
 CPU_BATCH = 8
 GPU_BATCH = 64
 GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
@@ -87,52 +86,13 @@ def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 
 @contextmanager
-def inference(model: BlackBox, precision: str | None = None) -> Iterator[None]:
-    """Forward passes only; a network comes back as it was.
-
-    Args:
-        model: a network or a function.
-        precision: None for the network's own; see `check_precision`.
-    """
-    check_precision(model, precision)
+def inference(model: BlackBox) -> Iterator[None]:
+    """Forward passes only; a network comes back as it was."""
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         if isinstance(model, nn.Module):
             stack.enter_context(untouched(model))
-        if precision is not None:
-            device = next(model.parameters(), torch.empty(0)).device
-            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         yield
-
-
-def check_precision(model: BlackBox, precision: str | None) -> None:
-    """Refuse what is neither None nor "bf16", and "bf16" for what is no network.
-
-    With "bf16" convolutions and matrix products run in bfloat16, 8 significant bits, under
-    `torch.autocast`; weights, image and probabilities stay as they are. On six leaves and labkit's
-    network that moved maps by at most this share of their range: RISE (300 masks) 0.013, LIME
-    0.004, occlusion 0.033; and the areas under the curves by 0.0013. It is meant for processors
-    and GPUs with instructions for it (AMX, AVX512-BF16, Nvidia's from Ampere on). One without took
-    2.2 to 2.6 times as long.
-
-    Raises:
-        ValueError: precision is something else, model is a function, or a network in double
-            precision, which autocast leaves alone.
-    """
-    if precision not in (None, BF16):
-        raise ValueError(
-            f"precision must be {BF16!r}, or None for the network's own, got {precision!r}"
-        )
-    if precision is not None and not isinstance(model, nn.Module):
-        raise ValueError(
-            f"precision must be None for a function, whose arithmetic is its own, got "
-            f"{precision!r}; pass the network itself"
-        )
-    if precision is not None and any(p.dtype == torch.float64 for p in model.parameters()):
-        raise ValueError(
-            f"precision must be None for a network in double precision, got {precision!r}; "
-            "model.float() makes it single, and image.float() the image"
-        )
 
 
 def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:

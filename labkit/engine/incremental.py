@@ -15,7 +15,6 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor, fx, nn
@@ -52,15 +51,6 @@ class Change:
     rows: Spans  # n spans of length h
     columns: Spans  # n spans of length w
 
-    def keep_last(self, maps: Tensor, down: int = 0, across: int = 0) -> None:
-        """Make of maps `[H, W, C]`, that much further down and across, those of the last one."""
-        paste(
-            maps[None],
-            self.values[-1:],
-            [self.rows.starts[-1] + down],
-            [self.columns.starts[-1] + across],
-        )
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -72,18 +62,11 @@ class Stage:
     padded: Tensor  # [h, w, C], the input for the unchanged picture
     after: Place
 
-    @property
-    def cost(self) -> int:
-        """Multiplications, or comparisons, for a whole picture."""
-        head, maps = self.layers[0], self.after.maps
-        each = head.weight[0].numel() if type(head) is nn.Conv2d else prod(_pair(head.kernel_size))
-        return each * maps.numel()
-
     def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
         """Rows and columns of the outputs that a change of the input reaches."""
         return self.rows.outputs_of(rows), self.columns.outputs_of(columns)
 
-    def carry(self, change: Change, *, keep: bool = False) -> Change:
+    def carry(self, change: Change) -> Change:
         """The change behind this stage; see `carried`."""
         rows, columns = self.reached(change.rows, change.columns)
         inputs = crops(self.padded, self.rows.inputs_of(rows), self.columns.inputs_of(columns))
@@ -91,11 +74,7 @@ class Stage:
         lefts = self.columns.offsets(change.columns, columns)
         paste(inputs, change.values, tops, lefts)
         outputs = self.layers(inputs.permute(0, 3, 1, 2))  # [n, C, h, w]
-        behind = Change(outputs.permute(0, 2, 3, 1), rows, columns)
-        if keep:
-            change.keep_last(self.padded, self.rows.padding, self.columns.padding)
-            behind.keep_last(self.after.maps)
-        return behind
+        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
 
 
 @dataclass(frozen=True)
@@ -107,36 +86,23 @@ class Residual:
     before: Tensor  # [h, w, C], the input for the unchanged picture
     after: Place
 
-    @property
-    def cost(self) -> int:
-        """Multiplications, or comparisons, for a whole picture."""
-        return sum(stage.cost for branch in self.branches for stage in branch)
-
     def reached(self, rows: Spans, columns: Spans) -> tuple[Spans, Spans]:
         """Rows and columns of the outputs that a change of the input reaches."""
         one, other = (_reached(branch, rows, columns) for branch in self.branches)
         height, width = self.after.maps.shape[:2]
         return Spans.holding(one[0], other[0], height), Spans.holding(one[1], other[1], width)
 
-    def carry(self, change: Change, *, keep: bool = False) -> Change:
+    def carry(self, change: Change) -> Change:
         """The change behind this block; see `carried`."""
         rows, columns = self.reached(change.rows, change.columns)
-        one, other = (
-            self._carried(branch, change, rows, columns, keep) for branch in self.branches
-        )
+        one, other = (self._carried(branch, change, rows, columns) for branch in self.branches)
         outputs = self.layers((one + other).permute(0, 3, 1, 2))  # [n, C, h, w]
-        behind = Change(outputs.permute(0, 2, 3, 1), rows, columns)
-        if keep:
-            change.keep_last(self.before)
-            behind.keep_last(self.after.maps)
-        return behind
+        return Change(outputs.permute(0, 2, 3, 1), rows, columns)
 
-    def _carried(
-        self, branch: list[Stage], change: Change, rows: Spans, columns: Spans, keep: bool
-    ) -> Tensor:
+    def _carried(self, branch: list[Stage], change: Change, rows: Spans, columns: Spans) -> Tensor:
         """`[n, h, w, C]`, behind a branch, of these rows and columns."""
         for stage in branch:
-            change = stage.carry(change, keep=keep)
+            change = stage.carry(change)
         if (change.rows, change.columns) == (rows, columns):
             return change.values
         values = crops(branch[-1].after.maps if branch else self.before, rows, columns)
@@ -165,7 +131,7 @@ def paste(maps: Tensor, patches: Tensor, tops: Iterable[int], lefts: Iterable[in
 
 
 def carried(
-    start: Place, stages: Sequence[Stage | Residual], change: Change, *, keep: bool = False
+    start: Place, stages: Sequence[Stage | Residual], change: Change
 ) -> tuple[Place, Change]:
     """Take a change through the first stages, as long as that saves something.
 
@@ -173,31 +139,17 @@ def carried(
         start: the unchanged picture, and the network.
         stages: with which the network begins.
         change: of the picture.
-        keep: from here on, for the stages up to the place that is returned, the last of the changed
-            pictures is the unchanged one; what is recorded behind that place holds no longer.
 
     Returns:
         The place up to which it was taken, and the change there.
     """
     place = start
-    for stage, _ in zip(stages, shares(stages, change.rows, change.columns), strict=False):
-        place, change = stage.after, stage.carry(change, keep=keep)
-    return place, change
-
-
-def shares(stages: Sequence[Stage | Residual], rows: Spans, columns: Spans) -> Iterator[float]:
-    """The share of the outputs that a change of these rows and columns of a picture reaches.
-
-    Yields:
-        One of each stage from the first on, as long as it is worth going there.
-    """
     for stage in stages:
-        rows, columns = stage.reached(rows, columns)
-        height, width = stage.after.maps.shape[:2]
-        share = rows.length * columns.length / (height * width)
-        if share > NEARLY_ALL:
-            return
-        yield share
+        rows, columns = stage.reached(change.rows, change.columns)
+        if rows.length * columns.length > NEARLY_ALL * stage.after.maps[..., 0].numel():
+            break
+        place, change = stage.after, stage.carry(change)
+    return place, change
 
 
 def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
@@ -211,40 +163,21 @@ def pasted(place: Place, change: Change, batch_size: int) -> Iterator[Tensor]:
 
 
 def stages_of(model: Callable[[Tensor], object], image: Tensor) -> list[Stage | Residual]:
-    """The stages with which a network begins, for one picture; see `Recorder`."""
-    return Recorder(model).stages(image)
-
-
-class Recorder:
-    """Finds the stages with which a network begins; none where nothing can be saved.
+    """The stages with which a network begins, for one picture; none where nothing can be saved.
 
     They end where the network branches otherwise than in a residual block, or at a layer that is
     no plain convolution, pooling or placewise layer. Use it with the network in eval mode and
     without gradients.
+
+    Args:
+        model: a network, or any other function of images, which has no stages.
+        image: `[C, H, W]`, the unchanged picture.
     """
-
-    def __init__(self, model: Callable[[Tensor], object]) -> None:
-        """Follow the steps of the network.
-
-        Args:
-            model: a network, or any other function of images, which has no stages.
-        """
-        plain = isinstance(model, nn.Module) and all(map(_is_plain, model.modules()))
-        self._model = model
-        self._network = _trace(model) if plain else None
-        self._agreed = False
-
-    def stages(self, image: Tensor) -> list[Stage | Residual]:
-        """What they read and say of the unchanged picture `[C, H, W]`."""
-        if self._network is None:
-            return []
-        stages = _record(self._network, image[None])
-        if not self._agreed:
-            self._agreed = bool(stages) and _agrees(stages[-1].after, self._model, image)
-        if not self._agreed:
-            self._network = None  # nor will it for another picture
-            return []
-        return stages
+    if not isinstance(model, nn.Module) or not all(map(_is_plain, model.modules())):
+        return []
+    network = _trace(model)
+    stages = [] if network is None else _record(network, image[None])
+    return stages if stages and _agrees(stages[-1].after, model, image) else []
 
 
 def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:

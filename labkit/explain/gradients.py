@@ -16,7 +16,6 @@ from tqdm.auto import tqdm
 
 from labkit.engine.batches import check_count, choose_batch_size, halving, laid_out
 from labkit.engine.contract import check_image, check_model, check_target, logits_of, untouched
-from labkit.engine.stem import fast_stem
 
 Explainer = Callable[..., Tensor]
 
@@ -191,8 +190,7 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
 
     def work(some: Tensor) -> Tensor:
         x = laid_out(some.detach(), copy=True).requires_grad_()
-        with fast_stem(model):
-            logits = logits_of(model, x)
+        logits = logits_of(model, x)
         check_target(target, logits.shape[1])
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 

@@ -54,7 +54,6 @@ def lime(
     kernel_width: float = 0.25,
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Tensor:
     """What showing each superpixel adds to the class probability, as a linear stand-in has it.
@@ -74,8 +73,6 @@ def lime(
             kernel_width^2)), with D the cosine distance.
         seed: which samples; the same at every batch size and on every device.
         batch_size: samples per pass; chosen from the device by default.
-        precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:
@@ -101,7 +98,6 @@ def lime(
         hide=hide,
         seed=seed,
         batch_size=batch_size,
-        precision=precision,
         progress=progress,
     )
     fitter = LimeImageExplainer(kernel_width=kernel_width, feature_selection="none").base
@@ -123,7 +119,6 @@ def lime_samples(
     hide: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Samples:
     """The samples that `lime` fits its stand-in to, for a fit of your own.
@@ -140,7 +135,7 @@ def lime_samples(
     Z = _draw(n_samples, int(segments.max()) + 1, seed)
     f = []
     with (
-        inference(model, precision),
+        inference(model),
         tqdm(total=n_samples, desc="samples", disable=not progress) as bar,
     ):
         for rows in torch.from_numpy(Z).bool().split(choose_batch_size(image, batch_size)):

@@ -38,7 +38,6 @@ def occlusion(
     stride: int | tuple[int, int] = 14,
     baseline: float | Tensor = 0.0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Tensor:
     """How much the class probability drops when a window over a pixel is covered.
@@ -61,8 +60,6 @@ def occlusion(
         baseline: what covers: a number, a colour `[C, 1, 1]` or an image `[C, H, W]`, such as a
             blurred copy, all in normalised units. 0 is the mean colour of the training pictures.
         batch_size: whole pictures per pass; chosen from the device by default.
-        precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:
@@ -82,7 +79,7 @@ def occlusion(
     count = max(1, min(WINDOWS, batch_size * image[0].numel() // math.prod(patch)))
     rows, columns = map(window_intervals, image.shape[1:], patch, stride)
     bar = tqdm(total=len(rows) * len(columns), desc="windows", disable=not progress)
-    with inference(model, precision), bar:
+    with inference(model), bar:
         f_x = target_probability(model, image[None].clone(), target)  # [1]
         start = Place(image.permute(1, 2, 0), model)
         stages = stages_of(model, image)

@@ -26,7 +26,6 @@ from tqdm.auto import trange
 
 from labkit.engine.batches import check_count, class_probabilities, inference, laid_out
 from labkit.engine.contract import check_image, check_model, check_target, untouched
-from labkit.engine.stem import fast_stem
 from labkit.explain.masks import upsample
 
 STARTS = ("identity", "random")
@@ -449,8 +448,7 @@ def _descent(
                     f"lr must be small enough for the image to stay finite, got "
                     f"{adam.defaults['lr']}, which made it overflow after {n} steps"
                 )
-            with fast_stem(model):
-                scores = class_probabilities(model, images)[0].float()  # [K]
+            scores = class_probabilities(model, images)[0].float()  # [K]
             check_target(target, len(scores))
             loss = scores[target] + cost
             adam.zero_grad()

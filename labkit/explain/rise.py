@@ -23,7 +23,6 @@ from tqdm.auto import tqdm
 from labkit.engine.batches import (
     BlackBox,
     check_count,
-    check_precision,
     choose_batch_size,
     class_probabilities,
     inference,
@@ -49,7 +48,6 @@ def rise(
     until: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Tensor:
     """The class probability to expect when a pixel is shown and others are hidden at random.
@@ -74,8 +72,6 @@ def rise(
             independent maps: how well they agree is the map's split-half reliability.
         batch_size: masked images per pass; chosen from the device by default. Memory depends on
             it, and not on n_masks.
-        precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar, with the reliability so far if until is given.
 
     Returns:
@@ -99,7 +95,6 @@ def rise(
         until=until,
         seed=seed,
         batch_size=batch_size,
-        precision=precision,
         progress=progress,
     )
     _, S = _last(steps)
@@ -118,7 +113,6 @@ def rise_steps(
     until: float | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[int, Tensor]]:
     """Watch the map of `rise` grow: for each batch, the masks so far and the map so far.
@@ -132,12 +126,11 @@ def rise_steps(
     """
     _check_settings(image, n_masks, cells, p, normalise)
     _check_until(until)
-    check_precision(model, precision)
     size = choose_batch_size(image, batch_size)
     f = lambda images: target_probability(model, images, target)[:, None]  # noqa: E731
     every = n_masks if until is None else CHECK_EVERY
     batches = _mask_batches(image, n_masks, cells, p, seed, size, every)
-    scored = _scored(model, precision, f, image, batches)
+    scored = _scored(model, f, image, batches)
     sums = _growing(scored, partial(_Sums, p, normalise), n_masks, until, progress)
     return ((whole.n, whole.S()[0]) for whole in sums)
 
@@ -152,7 +145,6 @@ def rise_all(
     normalise: str = "coverage",
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Tensor:
     """The maps of `rise` for all classes, from the forward passes that one class takes.
@@ -163,11 +155,10 @@ def rise_all(
         `[K, H, W]`, probabilities; with "coverage" they sum to 1 over the classes.
     """
     _check_settings(image, n_masks, cells, p, normalise)
-    check_precision(model, precision)
     size = choose_batch_size(image, batch_size)
     f = partial(class_probabilities, model)
     batches = _mask_batches(image, n_masks, cells, p, seed, size, n_masks)
-    scored = _scored(model, precision, f, image, batches)
+    scored = _scored(model, f, image, batches)
     return _last(_growing(scored, partial(_Sums, p, normalise), n_masks, None, progress)).S()
 
 
@@ -231,14 +222,13 @@ def _spearman_brown(S: Tensor, other: Tensor) -> float:
 
 def _scored(
     model: BlackBox,
-    precision: str | None,
     f: Callable[[Tensor], Tensor],
     image: Tensor,
     batches: Iterable[Tensor],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each batch of masks M `[n, H, W]` with the scores f `[n, K]` of the masked images."""
     for M in batches:
-        with inference(model, precision):  # not around the yield, where the caller's own code runs
+        with inference(model):  # not around the yield, where the caller's own code runs
             scores = f((image * M[:, None]).to(image.dtype)).float()
         yield M, scores
 

@@ -29,7 +29,6 @@ from labkit.engine.batches import (
     target_probability,
 )
 from labkit.engine.contract import check_image, check_target, logits_of
-from labkit.engine.film import Film
 
 SCORES = ("probability", "logit")
 AREAS = ("official", "fraction")
@@ -66,14 +65,9 @@ def deletion(
     ties: str = "last-first",
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Curve:
     """Take the pixels away, most relevant first: the faster the score falls, the better the map.
-
-    On a CPU, where the pixels of neighbouring steps lie close together in the image, only what they
-    change is computed, as in `labkit.explain.occlusion`; in single precision the probabilities are
-    the same to 1e-6.
 
     Args:
         model: a network, or any function from images `[N, C, H, W]` to probabilities `[N, K]`.
@@ -95,8 +89,6 @@ def deletion(
         seed: which random order of ties; the same at every batch size and on every device.
         batch_size: images per pass; chosen from the device by default. Memory depends on it, and
             not on the number of steps.
-        precision: "bf16" runs the network in bfloat16, an approximation; see
-            `labkit.engine.batches.check_precision`. By default its own.
         progress: show a bar.
 
     Returns:
@@ -125,7 +117,6 @@ def deletion(
         ties=ties,
         seed=seed,
         batch_size=batch_size,
-        precision=precision,
         progress=progress,
     )
 
@@ -144,7 +135,6 @@ def insertion(
     ties: str = "last-first",
     seed: int = 0,
     batch_size: int | None = None,
-    precision: str | None = None,
     progress: bool = False,
 ) -> Curve:
     """Put the pixels in, most relevant first: the faster the score rises, the better the map.
@@ -170,7 +160,6 @@ def insertion(
         ties=ties,
         seed=seed,
         batch_size=batch_size,
-        precision=precision,
         progress=progress,
     )
 
@@ -212,7 +201,7 @@ def perturbed(
         )
     order = _order(relevance, image, ties, seed)
     count = torch.tensor([round(float(fraction) * len(order))])
-    images, _ = next(_replaced(image, _baseline(baseline, image), order, count, 1))
+    images = next(_replaced(image, _baseline(baseline, image), order, count, 1))
     return images[0].contiguous()
 
 
@@ -252,7 +241,6 @@ def _curve(
     ties: str,
     seed: int,
     batch_size: int | None,
-    precision: str | None,
     progress: bool,
 ) -> Curve:
     """The curve from one image `[C, H, W]` to another."""
@@ -263,17 +251,15 @@ def _curve(
     size = choose_batch_size(image, batch_size)
     scores = []
     with (
-        inference(model, precision),
+        inference(model),
         tqdm(total=len(counts), desc="steps", disable=not progress) as bar,
     ):
         if target is None:
             target = class_probabilities(model, image[None].clone()).argmax().item()
-        film = Film(model)
-        for images, pixels in _replaced(start, finish, order, counts, size):
+        for images in _replaced(start, finish, order, counts, size):
             if not isinstance(model, nn.Module):
                 images = images.contiguous()
-            rest, maps = film.show(images, pixels)
-            scores.append(_scores(rest, maps, target, score).float().cpu())
+            scores.append(_scores(model, images, target, score).float().cpu())
             bar.update(len(images))
     fraction, curve = counts.double() / len(order), torch.cat(scores)
     return Curve(fraction.float(), curve, _area(curve, fraction, auc), tied(relevance))
@@ -309,12 +295,11 @@ def _counts(relevance: Tensor, step: int | None, n_steps: int | None) -> Tensor:
 
 def _replaced(
     start: Tensor, finish: Tensor, order: Tensor, counts: Tensor, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """`start` with the first so many pixels of the order from `finish`, an image a count.
+) -> Iterator[Tensor]:
+    """`start` with the first so many pixels of the order from `finish`, one image per count.
 
     Yields:
-        The next images `[n, C, H, W]`, channels last in memory, and the pixels `[m]` in which the
-        last of them differs from the last of the batch before, or from `start`.
+        The next images `[n, C, H, W]`, channels last in memory.
     """
     now, then = (
         image.detach().permute(1, 2, 0).flatten(0, 1).clone(memory_format=torch.contiguous_format)
@@ -322,13 +307,12 @@ def _replaced(
     )
     done = 0
     for some in counts.split(batch_size):
-        before = done
         images = now.new_empty(len(some), *now.shape)
         for image, count in zip(images, some.tolist(), strict=True):
             pixels = order[done:count]
             image.copy_(now.index_copy_(0, pixels, then[pixels]))
             done = count
-        yield images.view(len(some), *start.shape[1:], -1).permute(0, 3, 1, 2), order[before:done]
+        yield images.view(len(some), *start.shape[1:], -1).permute(0, 3, 1, 2)
 
 
 def _scores(model: BlackBox, images: Tensor, target: int, score: str) -> Tensor:
