@@ -23,6 +23,7 @@ PYTHON_VERSION = ".".join(str(number) for number in bootstrap.NEEDED_PYTHON)
 # Imports point to a lower floor only. A package's __init__ may gather its own modules.
 FLOORS = {
     "labkit": 0,
+    "labkit.checks": 0,
     "labkit.images": 0,
     "labkit.assets": 0,
     "labkit.files": 0,
