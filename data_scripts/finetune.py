@@ -44,8 +44,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm.auto import tqdm
 
 from data_scripts.manifest import sha256
+from labkit.checks import check_count
 from labkit.data import PLANTVILLAGE_FOLDERS, STYLES, load_leaves
-from labkit.engine.batches import check_count
 from labkit.engine.contract import untouched
 from labkit.files import write_atomically
 from labkit.images import open_image, resize_shorter_side, to_tensor

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.engine.batches import check_count, choose_batch_size, inference, laid_out
-from labkit.engine.contract import check_image, check_model
+from labkit.checks import check_count
+from labkit.engine.batches import choose_batch_size
+from labkit.engine.contract import check_image, check_model, run
 from labkit.engine.windows import window_intervals
 from labkit.explain import (
     input_gradient,
@@ -92,13 +93,9 @@ def speed(model: nn.Module, image: Tensor) -> Speed:
     check_model(model)
     check_image(image)
     size = choose_batch_size(image)
-    images = laid_out(image.expand(size, -1, -1, -1))
-
-    def forward() -> None:
-        with inference(model):
-            model(images)
-
-    return Speed(_timed(forward) / size, _timed(lambda: input_gradient(model, image, 0)))
+    images = image.expand(size, -1, -1, -1)
+    forward = _timed(lambda: run(model, images)) / size
+    return Speed(forward, _timed(lambda: input_gradient(model, image, 0)))
 
 
 def forecast(method: str, settings: Mapping[str, object], image: Tensor, per_image: Speed) -> Cost:

@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from labkit import explain
 from labkit.data import Heritage, read_density_map, read_part_mask
+from labkit.engine.batches import class_probabilities
 from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.images import open_image
@@ -248,8 +249,7 @@ def judge(
         A row of the table of `evaluate`, the map `[H, W]`, and the curves behind the areas by name.
     """
     image, truth, notes = prepared(model, case)
-    with torch.no_grad():
-        probabilities = model(image[None]).softmax(dim=1)[0]
+    probabilities = class_probabilities(model, image[None])[0]
     target = int(probabilities.argmax()) if case.target is None else case.target
     settings = _with_seed(method, seed)
     with counted_images(model) as count:

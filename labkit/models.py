@@ -19,7 +19,7 @@ from torchvision.models.vgg import make_layers
 
 from labkit import images
 from labkit.assets import asset
-from labkit.engine.contract import untouched
+from labkit.engine.batches import class_probabilities
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
@@ -151,8 +151,7 @@ class Classifier(nn.Module):
 
     def predict(self, image: Tensor, k: int = 5) -> Prediction:
         """The k most likely classes of one image `[3, H, W]`, with softmax probabilities."""
-        with torch.no_grad(), untouched(self):
-            probabilities = self(image[None])[0].softmax(dim=0)
+        probabilities = class_probabilities(self, image[None])[0]
         best = probabilities.topk(min(k, len(self.classes)))
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return Prediction((self.classes[i], p) for i, p in pairs)

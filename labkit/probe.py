@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from labkit.data import Leaves
-from labkit.engine.hooks import activations, layer_outputs
+from labkit.engine.hooks import activations, recorded
 from labkit.models import Classifier, feature_layers
 
 
@@ -224,8 +224,9 @@ class ProbedClassifier(Classifier):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[N, 2]`: 0 for the first class, g(x) - threshold for the second."""
-        (maps,) = layer_outputs(self.network, images, [self.layer])
-        g = self.head(maps.flatten(1))  # [N, 1]
+        with recorded(self.network, [self.layer]) as outputs:
+            self.network(images)
+        g = self.head(outputs[0].flatten(1))  # [N, 1]
         return torch.cat([torch.zeros_like(g), g], dim=1)
 
 

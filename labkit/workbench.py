@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from labkit.cost import Cost, Speed, forecast, speed
+from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
 from labkit.evaluate import METHODS, check_names
 from labkit.figures import Figure, gallery, overlaid
@@ -117,8 +117,7 @@ class Workbench:
     @property
     def probabilities(self) -> Tensor:
         """Of the classes, `[K]`."""
-        with torch.no_grad():
-            return self.model(self.image[None]).softmax(dim=1)[0].cpu()
+        return class_probabilities(self.model, self.image[None])[0].cpu()
 
     @cached_property
     def per_image(self) -> Speed:

@@ -428,7 +428,7 @@ def test_it_refuses_a_setting(image, relevance, metric, settings, kind, text):
     [
         (np.zeros((12, 16)), TypeError, "relevance must be a torch.Tensor .* got ndarray; torch"),
         (torch.zeros(3, 12, 16), ValueError, r"height and width, \[12, 16\], got \[3, 12, 16\];"),
-        (torch.zeros(6, 8), ValueError, r"got \[6, 8\]; sum over the channels, .*masks.upsample"),
+        (torch.zeros(6, 8), ValueError, r"got \[6, 8\]; sum over the channels, .*hooks.upsample"),
         (torch.full((12, 16), torch.nan), ValueError, "relevance must be finite, got NaN or inf"),
     ],
 )

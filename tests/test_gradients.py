@@ -231,8 +231,7 @@ def test_smoothgrad_refuses(small_network, image, settings, kind, text):
     ("settings", "text"),
     [
         ({"n_steps": 0}, "n_steps must be at least 1, got 0"),
-        ({"baseline": torch.zeros(3, 4, 4)}, r"baseline must be an image of shape \[3, 12, 16\]"),
-        ({"baseline": 0.0}, "baseline must be an image of shape .* got float"),
+        ({"baseline": torch.zeros(3, 4, 4)}, r"baseline must be .* an image \[3, 12, 16\], got \["),
         ({"baseline": torch.full((3, 12, 16), torch.nan)}, "baseline must be finite"),
     ],
 )

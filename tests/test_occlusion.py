@@ -16,7 +16,7 @@ from labkit.engine.windows import neighbourhoods
 from labkit.explain.occlusion import occlusion
 from labkit.models import minivgg
 
-module = sys.modules["labkit.explain.occlusion"]
+module = sys.modules["labkit.engine.questions"]
 
 
 @pytest.fixture

@@ -303,7 +303,7 @@ BAD_PERTURBATION = [
 BAD_MASK = [
     ({"cells": 0}, ValueError, "cells must be at least 1, got 0"),
     ({"area": -0.1}, ValueError, "area must be a number from 0 upwards, got -0.1"),
-    ({"baseline": 0.0}, ValueError, r"baseline must be an image of shape .* got float; torch.zer"),
+    ({"baseline": "grey"}, TypeError, "baseline must be a number or a tensor, got str; 0.0 is"),
     ({"baseline": torch.zeros(3, 4, 4)}, ValueError, r"baseline must .* \[3, 12, 16\], got \[3, 4"),
     ({"baseline": torch.full((3, 12, 16), torch.nan)}, ValueError, "baseline must be finite"),
 ]

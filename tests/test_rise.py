@@ -14,8 +14,7 @@ from skimage.transform import resize
 from torch import nn
 from torch.testing import assert_close
 
-from labkit.explain.masks import draw_grids
-from labkit.explain.rise import rise, rise_all, rise_steps
+from labkit.explain.rise import draw_grids, random_masks, rise, rise_all, rise_steps
 
 
 def corner(images):
@@ -44,7 +43,7 @@ ONE_CELL_EACH = [[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]
 
 
 def test_it_matches_the_sums_worked_by_hand(drawn):
-    # masks (25, 15; 15, 9) / 36 and (1, 3; 3, 9) / 36, see test_masks; f = 25/36 and 1/36.
+    # masks (25, 15; 15, 9) / 36 and (1, 3; 3, 9) / 36, see below; f = 25/36 and 1/36.
     # Divided by their sum: (625 + 1) / (26 * 36), (375 + 3) / (18 * 36), (225 + 9) / (18 * 36)
     drawn(ONE_CELL_EACH, [[0, 0], [0, 0]])
     S = rise(corner, torch.ones(1, 2, 2), 0, n_masks=2, cells=2)
@@ -58,7 +57,7 @@ def test_the_other_class_gets_what_is_left(drawn):
 
 
 def test_the_official_sum_of_a_wide_image_worked_by_hand(drawn):
-    # the first mask is (1, 2/3, 1/3, 0), the second (1/3, 0, 1/3, 2/3), see test_masks; f = 1, 1/3
+    # the first mask is (1, 2/3, 1/3, 0), the second (1/3, 0, 1/3, 2/3), see below; f = 1, 1/3
     drawn([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]], [[0, 1], [0, 0]])
     S = rise(corner, torch.ones(1, 2, 4), 0, n_masks=2, cells=2, p=0.25, normalise="official")
     # (1 + 1/9, 2/3, 1/3 + 1/9, 2/9) / (2 * 0.25)
@@ -368,3 +367,64 @@ def test_memory_does_not_grow_with_the_number_of_masks():
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )
     assert float(ran.stdout) < 1.1
+
+
+# The masks, against those of the authors
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_mask_worked_by_hand():
+    # 2 cells on 3 pixels, cropped to 2: pixel centres at -1/6 (mirrored to 1/6) and 1/2 cells, so
+    # that the first cell's share is 5/6 and 1/2, down as well as along
+    grid = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    mask = random_masks(grid, torch.tensor([[0, 0]]), (2, 2))
+    assert_close(mask, torch.tensor([[[25.0, 15.0], [15.0, 9.0]]]) / 36)
+
+
+def test_a_shifted_mask_of_a_wide_image_worked_by_hand():
+    # along: cells of 2 pixels, 6 pixels with centres at 1/3, 0, 1/3, 2/3, 1, 2/3 cells; cropped
+    # from the second on. Down the cells are alike.
+    grids = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    masks = random_masks(grids, torch.tensor([[0, 1], [0, 0]]), (2, 4))
+    assert_close(masks[0], torch.tensor([1.0, 2 / 3, 1 / 3, 0.0]).expand(2, 4))
+    assert_close(masks[1], torch.tensor([1 / 3, 0.0, 1 / 3, 2 / 3]).expand(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"), [((24, 24), 8), ((21, 33), 4), ((7, 50), 7), ((12, 9), 2)]
+)
+def test_masks_are_those_of_the_authors(size, cells):
+    grids, shifts = draw_grids(6, size, cells=cells, p=0.5, generator=generator())
+    masks = random_masks(grids, shifts, size)
+    cell = [math.ceil(length / cells) for length in size]
+    shape = [(cells + 1) * length for length in cell]
+    for grid, (down, right), mask in zip(grids.numpy(), shifts.tolist(), masks, strict=True):
+        large = resize(grid, shape, order=1, mode="reflect", anti_aliasing=False)
+        crop = large[down : down + size[0], right : right + size[1]]
+        assert_close(mask, torch.from_numpy(crop).float(), rtol=0, atol=1e-5)
+
+
+def test_a_grid_of_one_cell_shows_or_hides_everything():
+    masks = random_masks(torch.tensor([[[0.0]], [[1.0]]]), torch.tensor([[0, 3], [2, 1]]), (3, 5))
+    assert_close(masks, torch.tensor([0.0, 1.0])[:, None, None].expand(2, 3, 5))
+
+
+def test_a_cell_is_shown_with_probability_p_and_shifted_by_less_than_a_cell():
+    grids, shifts = draw_grids(4000, (20, 31), cells=4, p=0.3, generator=generator())
+    assert set(grids.unique().tolist()) == {0.0, 1.0}
+    assert_close(grids.mean(0), torch.full((4, 4), 0.3), rtol=0, atol=0.04)  # 5 sigma
+    assert shifts[:, 0].unique().tolist() == list(range(5))
+    assert shifts[:, 1].unique().tolist() == list(range(8))
+    # every mask hides and shows, and none more than the others in the mean
+    assert_close(random_masks(grids, shifts, (20, 31)).mean(), torch.tensor(0.3), rtol=0, atol=0.01)
+
+
+def test_masks_do_not_depend_on_how_many_are_drawn_at_once():
+    one, other = generator(), generator()
+    together = draw_grids(7, (9, 12), cells=3, p=0.5, generator=one)
+    apart = [draw_grids(n, (9, 12), cells=3, p=0.5, generator=other) for n in (1, 4, 2)]
+    for drawn, parts in zip(together, zip(*apart, strict=True), strict=True):
+        assert torch.equal(drawn, torch.cat(parts))

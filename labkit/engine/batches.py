@@ -1,19 +1,17 @@
-"""Many forward passes: the images' layout and the batch size are chosen here, nowhere else.
+"""Many forward passes: the batch size is chosen here, nowhere else.
 
-Convolutions on a CPU run up to twice as fast on pictures laid out channels last, in batches of 4
-to 8; larger batches are slower there, because each needs fresh memory from the system.
+On a CPU batches of 4 to 8 are fastest; larger ones need fresh memory from the system each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from numbers import Integral
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from labkit.engine.contract import check_target, logits_of, untouched
+from labkit.checks import check_count
+from labkit.engine.contract import check_target, logits_of
 
 # What the black-box methods explain: a network with logits, or any function from images
 # [N, C, H, W] to class probabilities [N, K].
@@ -22,19 +20,6 @@ BlackBox = nn.Module | Callable[[Tensor], object]
 CPU_BATCH = 8
 GPU_BATCH = 64
 GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
-
-
-def check_count(name: str, count: int, minimum: int = 1) -> None:
-    """Refuse what is not a whole number from `minimum` upwards.
-
-    Raises:
-        TypeError: count is not a whole number.
-        ValueError: it is too small.
-    """
-    if isinstance(count, bool) or not isinstance(count, Integral):
-        raise TypeError(f"{name} must be a whole number, got {count!r}; int(...) converts it")
-    if count < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, got {count}")
 
 
 def choose_batch_size(image: Tensor, batch_size: int | None = None) -> int:
@@ -55,12 +40,6 @@ def choose_batch_size(image: Tensor, batch_size: int | None = None) -> int:
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(image.device)
     return max(1, min(GPU_BATCH, free // (GPU_BYTES_PER_VALUE * image.numel())))
-
-
-def laid_out(images: Tensor, *, copy: bool = False) -> Tensor:
-    """The same images `[N, C, H, W]`, channels last in memory; copy: memory of their own."""
-    lay_out = images.clone if copy else images.contiguous
-    return lay_out(memory_format=torch.channels_last)
 
 
 def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -85,22 +64,13 @@ def halving(work: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return torch.cat([halving(work, half) for half in images.chunk(2)])
 
 
-@contextmanager
-def inference(model: BlackBox) -> Iterator[None]:
-    """Forward passes only; a network comes back as it was."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if isinstance(model, nn.Module):
-            stack.enter_context(untouched(model))
-        yield
-
-
-def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
+def class_probabilities(model: BlackBox, images: Tensor, *, gradient: bool = False) -> Tensor:
     """Softmax of a network's logits, or what a function says itself.
 
     Args:
         model: a network, or a function that returns probabilities `[N, K]` as tensor or array.
         images: `[N, C, H, W]`.
+        gradient: record what a backward pass needs.
 
     Returns:
         `[N, K]`, float, on the images' device.
@@ -108,9 +78,10 @@ def class_probabilities(model: BlackBox, images: Tensor) -> Tensor:
     Raises:
         ValueError: the result is not `[N, K]`, or is not finite.
     """
-    if isinstance(model, nn.Module):
-        return halving(lambda some: _softmax(logits_of(model, laid_out(some))), images)
-    rows = torch.as_tensor(model(images), device=images.device)
+    with torch.inference_mode(False), torch.set_grad_enabled(gradient):
+        if isinstance(model, nn.Module):
+            return halving(lambda some: _softmax(logits_of(model, some, gradient=gradient)), images)
+        rows = torch.as_tensor(model(images.clone()), device=images.device)
     if rows.ndim != 2 or len(rows) != len(images):
         raise ValueError(
             f"model must return one row of class probabilities for each image, [N, K], got "
@@ -135,3 +106,16 @@ def target_probability(model: BlackBox, images: Tensor, target: int) -> Tensor:
     rows = class_probabilities(model, images)
     check_target(target, rows.shape[1])
     return rows[:, target]
+
+
+def check_black_box(model: BlackBox) -> None:
+    """Refuse what can neither be run nor called.
+
+    Raises:
+        TypeError: model is neither a network nor a function.
+    """
+    if not callable(model):
+        raise TypeError(
+            "model must be a network, or a function from images [N, C, H, W] to class "
+            f"probabilities [N, K], got {type(model).__name__}"
+        )

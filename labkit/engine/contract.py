@@ -1,4 +1,4 @@
-"""The one shape that every explainer has: its checks and its error texts.
+"""The one shape that every explainer has: its checks, its error texts, and its forward pass.
 
     relevance = method(model, image, target, *, settings)   # [H, W]
 
@@ -11,12 +11,17 @@ relevance: `[H, W]`, float32, on the image's device, detached and raw: not norma
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
+from functools import wraps
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Function = TypeVar("Function", bound=Callable)
 
 
 def check_model(model: nn.Module) -> None:
@@ -79,12 +84,33 @@ def check_target(target: int, n_classes: int) -> None:
         )
 
 
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Run the model and check that what comes out are logits.
+def run(model: nn.Module, images: Tensor, *, gradient: bool = False) -> object:
+    """Run the network once. Every forward pass of labkit comes through here.
+
+    The network runs in eval mode and frozen, and comes back as it was, whatever happens: frozen
+    parameters spare the backward pass the weight gradients, about a third of its time. It gets a
+    copy of the images, so that it may work in place. On a CPU convolutions run up to twice as fast
+    on images laid out channels last, as the copy is.
 
     Args:
         model: the network.
         images: `[N, C, H, W]`.
+        gradient: record what a backward pass needs.
+
+    Returns:
+        What the network returns.
+    """
+    with torch.inference_mode(False), torch.set_grad_enabled(gradient), untouched(model):
+        return model(images.clone(memory_format=torch.channels_last))
+
+
+def logits_of(model: nn.Module, images: Tensor, *, gradient: bool = False) -> Tensor:
+    """Run the network, and check that what comes out are logits.
+
+    Args:
+        model: the network.
+        images: `[N, C, H, W]`.
+        gradient: record what a backward pass needs.
 
     Returns:
         `[N, K]`.
@@ -92,11 +118,19 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: the model returns something else, or numbers that are not finite.
     """
-    logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+    return checked_logits(run(model, images, gradient=gradient), len(images))
+
+
+def checked_logits(logits: object, n_images: int) -> Tensor:
+    """What a network returned for so many images, if it is finite logits `[N, K]`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n_images:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
-            f"model must return logits of shape [N, K], got {got} for {len(images)} image(s); "
+            f"model must return logits of shape [N, K], got {got} for {n_images} image(s); "
             "wrap it in a module that returns the tensor of class scores alone"
         )
     if not torch.isfinite(logits).all():
@@ -107,19 +141,49 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     return logits
 
 
-def logit(model: nn.Module, image: Tensor, target: int) -> Tensor:
+def logit(model: nn.Module, image: Tensor, target: int, *, gradient: bool = False) -> Tensor:
     """The score Y that the gradient methods explain: one logit, before any softmax."""
-    logits = logits_of(model, image[None])
+    logits = logits_of(model, image[None], gradient=gradient)
     check_target(target, logits.shape[1])
     return logits[0, target]
 
 
+def as_image(baseline: float | Tensor, image: Tensor, *, words: tuple[str, ...] = ()) -> Tensor:
+    """A baseline, what stands for "nothing", as an image `[C, H, W]`.
+
+    Args:
+        baseline: a number, a colour `[C, 1, 1]` or an image `[C, H, W]`, in normalised units.
+        image: `[C, H, W]`, whose place it takes.
+        words: what else the caller takes, for the error's text.
+
+    Raises:
+        TypeError: it is neither a number nor a tensor.
+        ValueError: it does not fit the image, or is not finite.
+    """
+    if isinstance(baseline, bool) or not isinstance(baseline, Real | Tensor):
+        *kinds, last = ["a number", "a tensor", *map(repr, words)]
+        raise TypeError(
+            f"baseline must be {', '.join(kinds)} or {last}, got {type(baseline).__name__}; "
+            "0.0 is the mean colour of the training pictures"
+        )
+    nothing = torch.as_tensor(baseline).detach().to(image)
+    if not torch.isfinite(nothing).all():
+        raise ValueError(
+            "baseline must be finite, got NaN or infinity; torch.isfinite(baseline) shows where"
+        )
+    try:
+        return nothing.broadcast_to(image.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"baseline must be a number, a colour [{len(image)}, 1, 1] or an image "
+            f"{list(image.shape)}, got {list(nothing.shape)}; color[:, None, None] makes a colour "
+            "fit"
+        ) from None
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Run the model in eval mode and frozen, and give it back as it was, whatever happens.
-
-    Frozen parameters spare the backward pass the weight gradients, about a third of its time.
-    """
+    """The model in eval mode and frozen; afterwards it is as it was, whatever happened."""
     modes = [(module, module.training) for module in model.modules()]
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -134,3 +198,36 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 module.training = training
         for parameter in learnable:
             parameter.requires_grad_(True)
+
+
+def settings_of(source: Callable, *, without: Sequence[str] = ()) -> Callable[[Function], Function]:
+    """Give a function that hands `**settings` on the keyword arguments of the one that takes them.
+
+    Settings are so written once; help() and `inspect.signature` show them, and an unknown one is an
+    error of the function that was called.
+
+    Args:
+        source: the function that takes the settings.
+        without: those of its settings that are not offered.
+    """
+    offered = [
+        parameter
+        for name, parameter in signature(source).parameters.items()
+        if parameter.kind is Parameter.KEYWORD_ONLY and name not in without
+    ]
+
+    def decorated(function: Function) -> Function:
+        *own, _ = signature(function).parameters.values()  # the last one is **settings
+        known = {parameter.name for parameter in own}
+        others = [parameter for parameter in offered if parameter.name not in known]
+        whole = signature(function).replace(parameters=[*own, *others])
+
+        @wraps(function)
+        def checked(*arguments: object, **settings: object) -> object:
+            whole.bind(*arguments, **settings)
+            return function(*arguments, **settings)
+
+        checked.__signature__ = whole
+        return checked
+
+    return decorated

@@ -1,15 +1,16 @@
-"""What happens inside a network while it runs: the hooks that explainers share."""
+"""What happens inside a network while it runs, and the way from its maps to the image's size."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from labkit.engine.contract import check_image, check_model, logit, untouched
+from labkit.engine.contract import check_image, check_model, logit, run
 
 Layer = str | nn.Module
 
@@ -75,9 +76,9 @@ def activations_and_gradients(
         outputs.append(output.detach().clone().requires_grad_())
         return outputs[-1].clone()
 
-    with torch.inference_mode(False), torch.enable_grad(), untouched(model), ExitStack() as stack:
-        stack.enter_context(find_layer(model, layer).register_forward_hook(start_graph_here))
-        score = logit(model, image.detach().clone(), target)
+    hook = find_layer(model, layer).register_forward_hook(start_graph_here)
+    with hook, torch.inference_mode(False), torch.enable_grad():
+        score = logit(model, image.detach(), target, gradient=True)
         _check_ran_once(len(outputs), layer)
         (gradient,) = torch.autograd.grad(score, outputs[0])
     return outputs[0][0].detach(), gradient[0]
@@ -98,8 +99,19 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
         ValueError: a layer is not in the model or does not run exactly once.
     """
     check_model(model)
-    with torch.no_grad(), untouched(model):
-        return layer_outputs(model, images, layers)
+    with recorded(model, layers) as outputs:
+        run(model, images)
+    return outputs
+
+
+def upsample(relevance: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge a map `[h, w]` to `[H, W]`, bilinearly, pixels taken as areas.
+
+    `align_corners=False` is what the picture's own resizing does; with True the map would shift
+    against the picture by up to half a cell.
+    """
+    maps = relevance[None, None]
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
 def receptive_field(model: nn.Module, image: Tensor, layer: Layer) -> tuple[int, int]:
@@ -140,18 +152,34 @@ def _seen_length(model: nn.Module, image: Tensor, layer: Layer, axis: int) -> in
     return max(0, n - before - after)
 
 
-def layer_outputs(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
-    """The outputs of several layers in one pass, still part of the graph; see `activations`."""
-    outputs: list[list[Tensor]] = [[] for _ in layers]
+@contextmanager
+def recorded(model: nn.Module, layers: Sequence[Layer]) -> Iterator[list[Tensor]]:
+    """Record what layers give in the one forward pass that is run within.
+
+    Args:
+        model: the network.
+        layers: names or modules.
+
+    Yields:
+        A list that holds, after the pass, each layer's output, part of the graph if there is one.
+
+    Raises:
+        ValueError: a layer is not in the model or did not run exactly once.
+    """
+    seen: list[list[Tensor]] = [[] for _ in layers]
+    outputs: list[Tensor] = []
     with ExitStack() as stack:
-        for layer, seen in zip(layers, outputs, strict=True):
-            # Cloned, because an in-place ReLU behind the layer would overwrite it.
-            keep = lambda module, inputs, output, seen=seen: seen.append(output.clone())  # noqa: E731
-            stack.enter_context(find_layer(model, layer).register_forward_hook(keep))
-        model(images)
-    for layer, seen in zip(layers, outputs, strict=True):
-        _check_ran_once(len(seen), layer)
-    return [seen[0] for seen in outputs]
+        for layer, of_layer in zip(layers, seen, strict=True):
+            stack.enter_context(find_layer(model, layer).register_forward_hook(_keep_in(of_layer)))
+        yield outputs
+    for layer, of_layer in zip(layers, seen, strict=True):
+        _check_ran_once(len(of_layer), layer)
+        outputs.extend(of_layer)
+
+
+def _keep_in(seen: list[Tensor]) -> Callable[[nn.Module, tuple, Tensor], None]:
+    # Cloned, because an in-place ReLU behind the layer would overwrite it.
+    return lambda module, inputs, output: seen.append(output.clone())
 
 
 def check_maps(output: object, layer: Layer) -> None:

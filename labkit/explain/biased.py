@@ -18,11 +18,11 @@ image is signed, and there z / q has no bound.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from labkit.checks import check_choice
 from labkit.engine.contract import check_model
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -66,7 +66,7 @@ def biased(
             biased already.
     """
     check_model(model)
-    _check_choice("first_layer", first_layer, ("plain", "biased"))
+    check_choice("first_layer", first_layer, ("plain", "biased"))
     layers = _layers_of(model)
     with torch.inference_mode(False), torch.no_grad():
         # What deepcopy finds in its memo it takes instead of a copy: a layer in two places is
@@ -95,8 +95,8 @@ class BiasedLayer(nn.Module):
                 f"gamma must be a finite number, 0 or more, got {gamma}; "
                 "0 gives the plain gradient, 0.25 is the usual one"
             )
-        _check_choice("rule", rule, RULES)
-        _check_choice("bias", bias, ("biased", "plain"))
+        check_choice("rule", rule, RULES)
+        check_choice("bias", bias, ("biased", "plain"))
         self.gamma, self.rule = gamma, rule
         self.excited = copy.deepcopy(layer)
         self.excited.weight = _excited(layer.weight, gamma)
@@ -183,9 +183,3 @@ def _check_layer(layer: nn.Module) -> None:
             f"layer must be one of {known}, got {type(layer).__name__}; "
             "biased(model) finds the layers of a whole network"
         )
-
-
-def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    if value not in choices:
-        known = " or ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be {known}, got {value!r}")

@@ -12,8 +12,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from labkit.engine.contract import check_image, check_target
-from labkit.engine.hooks import Layer, activations, check_maps
-from labkit.explain.masks import upsample
+from labkit.engine.hooks import Layer, activations, check_maps, upsample
 
 
 def fem(

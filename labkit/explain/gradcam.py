@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from labkit.engine.hooks import Layer, activations_and_gradients
-from labkit.explain.masks import upsample
+from labkit.engine.hooks import Layer, activations_and_gradients, upsample
 
 
 def gradcam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> Tensor:

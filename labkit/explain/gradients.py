@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.engine.batches import check_count, choose_batch_size, halving, laid_out
-from labkit.engine.contract import check_image, check_model, check_target, logits_of, untouched
+from labkit.checks import check_count
+from labkit.engine.batches import choose_batch_size, halving
+from labkit.engine.contract import as_image, check_image, check_model, check_target, logits_of
 
 Explainer = Callable[..., Tensor]
 
@@ -137,7 +138,7 @@ def integrated_gradients(
     image: Tensor,
     target: int,
     *,
-    baseline: Tensor | None = None,
+    baseline: float | Tensor = 0.0,
     n_steps: int = 50,
     batch_size: int | None = None,
     progress: bool = False,
@@ -152,7 +153,8 @@ def integrated_gradients(
         model: the network.
         image: `[C, H, W]`, normalised as the model expects.
         target: the class index.
-        baseline: `[C, H, W]`, the image that means "nothing"; zeros, the mean colour, by default.
+        baseline: what means "nothing": a number, a colour `[C, 1, 1]` or an image `[C, H, W]`, in
+            normalised units. 0 is the mean colour of the training pictures.
         n_steps: gradients along the way.
         batch_size: steps per pass; chosen from the device by default.
         progress: show a bar.
@@ -161,13 +163,13 @@ def integrated_gradients(
         `[H, W]`, signed, in logits; sums to Y(image) - Y(baseline), the better the more steps.
 
     Raises:
-        ValueError: baseline is no finite image of the same shape, or n_steps or batch_size is
-            below 1.
+        ValueError: the baseline does not fit or is not finite, or n_steps or batch_size is below 1.
+        TypeError: one of them is of the wrong kind.
     """
     check_model(model)
     check_image(image)
     check_count("n_steps", n_steps)
-    start = _checked_baseline(baseline, image)
+    start = as_image(baseline, image)
     way = image.detach() - start
     middles = (torch.arange(n_steps, device=image.device, dtype=image.dtype) + 0.5) / n_steps
     total = torch.zeros_like(way)
@@ -189,12 +191,12 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
     """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
 
     def work(some: Tensor) -> Tensor:
-        x = laid_out(some.detach(), copy=True).requires_grad_()
-        logits = logits_of(model, x)
+        x = some.detach().clone(memory_format=torch.channels_last).requires_grad_()
+        logits = logits_of(model, x, gradient=True)
         check_target(target, logits.shape[1])
         return torch.autograd.grad(logits[:, target].sum(), x)[0]
 
-    with torch.inference_mode(False), torch.enable_grad(), untouched(model):
+    with torch.inference_mode(False), torch.enable_grad():
         return halving(work, images)
 
 
@@ -226,19 +228,3 @@ def _noisy_copies(image: Tensor, noise: float, n_samples: int, seed: int) -> Ite
     for _ in range(n_samples):
         drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype)
         yield image + sigma * drawn.to(image.device)
-
-
-def _checked_baseline(baseline: Tensor | None, image: Tensor) -> Tensor:
-    if baseline is None:
-        return torch.zeros_like(image)
-    if not isinstance(baseline, Tensor) or baseline.shape != image.shape:
-        got = list(baseline.shape) if isinstance(baseline, Tensor) else type(baseline).__name__
-        raise ValueError(
-            f"baseline must be an image of shape {list(image.shape)}, got {got}; "
-            "torch.zeros_like(image) is the usual one"
-        )
-    if not torch.isfinite(baseline).all():
-        raise ValueError(
-            "baseline must be finite, got NaN or infinity; baseline.isfinite() shows where"
-        )
-    return baseline.detach().to(image)

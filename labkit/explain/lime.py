@@ -10,23 +10,18 @@ ridge regression on all superpixels, without a choice of a few.
 from __future__ import annotations
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labkit.engine.batches import (
-    BlackBox,
-    check_count,
-    choose_batch_size,
-    inference,
-    target_probability,
-)
-from labkit.engine.contract import check_image
+from labkit.checks import check_choice, check_count
+from labkit.engine.batches import BlackBox, choose_batch_size, target_probability
+from labkit.engine.contract import check_image, settings_of
 
-METHODS = ("quickshift", "slic", "grid")
+CUTS = ("quickshift", "slic", "grid")  # ways to superpixels
 Segments = Tensor | np.ndarray
 
 
@@ -41,72 +36,6 @@ class Samples(NamedTuple):
     Z: np.ndarray
     f: np.ndarray
     distances: np.ndarray
-
-
-def lime(
-    model: BlackBox,
-    image: Tensor,
-    target: int,
-    *,
-    n_samples: int = 1000,
-    segments: Segments | None = None,
-    hide: float | None = None,
-    kernel_width: float = 0.25,
-    seed: int = 0,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> Tensor:
-    """What showing each superpixel adds to the class probability, as a linear stand-in has it.
-
-    The package's `LimeImageExplainer(random_state=seed)` finds the same coefficients.
-
-    Args:
-        model: a network, or any function from images `[N, C, H, W]` to probabilities `[N, K]`.
-        image: `[C, H, W]`, normalised as the model expects.
-        target: the class index.
-        n_samples: N, forward passes.
-        segments: `[H, W]`, the superpixel of each pixel as a whole number; `segment(image)` by
-            default.
-        hide: what a hidden superpixel shows: its own mean colour by default, or this number, in
-            the units of the normalised image.
-        kernel_width: how far from the image samples count. Weights are pi = sqrt(exp(-D^2 /
-            kernel_width^2)), with D the cosine distance.
-        seed: which samples; the same at every batch size and on every device.
-        batch_size: samples per pass; chosen from the device by default.
-        progress: show a bar.
-
-    Returns:
-        `[H, W]`, signed, a change of probability: each pixel has its superpixel's coefficient.
-
-    Raises:
-        ValueError: segments is not `[H, W]` or is one superpixel only, hide is not finite,
-            kernel_width is not positive, or a count is too small.
-        TypeError: segments holds no whole numbers.
-        IndexError: target is not one of the classes.
-    """
-    from lime.lime_image import LimeImageExplainer
-
-    if not 0 < kernel_width < float("inf"):
-        raise ValueError(f"kernel_width must be a positive number, got {kernel_width}; try 0.25")
-    segments = _checked_segments(segments, image)
-    Z, f, distances = lime_samples(
-        model,
-        image,
-        target,
-        n_samples=n_samples,
-        segments=segments,
-        hide=hide,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    fitter = LimeImageExplainer(kernel_width=kernel_width, feature_selection="none").base
-    n_segments = Z.shape[1]
-    _, pairs, _, _ = fitter.explain_instance_with_data(Z, f[:, None], distances, 0, n_segments)
-    w = torch.empty(n_segments)
-    for superpixel, coefficient in pairs:
-        w[superpixel] = coefficient
-    return w.to(image.device)[segments]
 
 
 def lime_samples(
@@ -134,17 +63,67 @@ def lime_samples(
     hidden = _hidden(image.detach(), segments, hide)
     Z = _draw(n_samples, int(segments.max()) + 1, seed)
     f = []
-    with (
-        inference(model),
-        tqdm(total=n_samples, desc="samples", disable=not progress) as bar,
-    ):
+    with tqdm(total=n_samples, desc="samples", disable=not progress) as bar:
         for rows in torch.from_numpy(Z).bool().split(choose_batch_size(image, batch_size)):
             shown = rows.to(image.device)[:, segments]  # [n, H, W]
-            images = torch.where(shown[:, None], image, hidden)  # [n, C, H, W]
+            images = torch.where(shown[:, None], image.detach(), hidden)  # [n, C, H, W]
             f.append(target_probability(model, images, target).cpu().double())
             bar.update(len(rows))
     # The length of a row of zeros and ones is the root of its sum: 1 - z . 1 / (|z| |1|).
     return Samples(Z, torch.cat(f).numpy(), 1 - np.sqrt(Z.mean(axis=1)))
+
+
+@settings_of(lime_samples)
+def lime(
+    model: BlackBox,
+    image: Tensor,
+    target: int,
+    *,
+    segments: Segments | None = None,
+    kernel_width: float = 0.25,
+    **settings: Any,
+) -> Tensor:
+    """What showing each superpixel adds to the class probability, as a linear stand-in has it.
+
+    The package's `LimeImageExplainer(random_state=seed)` finds the same coefficients.
+
+    Args:
+        model: a network, or any function from images `[N, C, H, W]` to probabilities `[N, K]`.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        segments: `[H, W]`, the superpixel of each pixel as a whole number; `segment(image)` by
+            default.
+        kernel_width: how far from the image samples count. Weights are pi = sqrt(exp(-D^2 /
+            kernel_width^2)), with D the cosine distance.
+        n_samples: N, forward passes.
+        hide: what a hidden superpixel shows: its own mean colour by default, or this number, in
+            the units of the normalised image.
+        seed: which samples; the same at every batch size and on every device.
+        batch_size: samples per pass; chosen from the device by default.
+        progress: show a bar.
+
+    Returns:
+        `[H, W]`, signed, a change of probability: each pixel has its superpixel's coefficient.
+
+    Raises:
+        ValueError: segments is not `[H, W]` or is one superpixel only, hide is not finite,
+            kernel_width is not positive, or a count is too small.
+        TypeError: segments holds no whole numbers.
+        IndexError: target is not one of the classes.
+    """
+    from lime.lime_image import LimeImageExplainer
+
+    if not 0 < kernel_width < float("inf"):
+        raise ValueError(f"kernel_width must be a positive number, got {kernel_width}; try 0.25")
+    segments = _checked_segments(segments, image)
+    Z, f, distances = lime_samples(model, image, target, segments=segments, **settings)
+    fitter = LimeImageExplainer(kernel_width=kernel_width, feature_selection="none").base
+    n_segments = Z.shape[1]
+    _, pairs, _, _ = fitter.explain_instance_with_data(Z, f[:, None], distances, 0, n_segments)
+    w = torch.empty(n_segments)
+    for superpixel, coefficient in pairs:
+        w[superpixel] = coefficient
+    return w.to(image.device)[segments]
 
 
 def segment(image: Tensor, method: str = "quickshift", *, n_segments: int = 50) -> Tensor:
@@ -168,8 +147,7 @@ def segment(image: Tensor, method: str = "quickshift", *, n_segments: int = 50) 
     """
     check_image(image)
     check_count("n_segments", n_segments, 2)
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    check_choice("method", method, CUTS)
     if method == "grid":
         return _grid(image, n_segments)
     from skimage.segmentation import quickshift, slic

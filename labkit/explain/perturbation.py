@@ -14,9 +14,9 @@ settled; the change may be kept smooth or small.
 
 from __future__ import annotations
 
-from collections import deque
+import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from scipy.ndimage import gaussian_filter
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import trange
 
-from labkit.engine.batches import check_count, class_probabilities, inference, laid_out
-from labkit.engine.contract import check_image, check_model, check_target, untouched
-from labkit.explain.masks import upsample
+from labkit.checks import check_choice, check_count
+from labkit.engine.batches import class_probabilities
+from labkit.engine.contract import as_image, check_image, check_model, check_target, settings_of
+from labkit.engine.hooks import upsample
 
 STARTS = ("identity", "random")
 # Of past gradients Adam remembers ten steps' worth. The first ones are hundreds of times as large
@@ -36,7 +37,7 @@ SETTLED = 0.01  # a fall of the lowest loss by less than this share is none
 BLUR = 0.05  # standard deviation of the mask's blur, as a share of the image's shorter side
 
 # x' `[1, C, H, W]`, what it costs, and what of it to keep.
-Change = tuple[Tensor, Tensor, Tensor]
+Changed = tuple[Tensor, Tensor, Tensor]
 
 
 class _Step(NamedTuple):
@@ -109,8 +110,7 @@ class PerturbationGenerator(nn.Module):
         counts = {"kernel_size": kernel_size, "n_blocks": n_blocks, "n_layers": n_layers}
         for name, count in counts.items():
             check_count(name, count)
-        if start not in STARTS:
-            raise ValueError(f"start must be one of {', '.join(STARTS)}, got {start!r}")
+        check_choice("start", start, STARTS)
         super().__init__()
         self.n_blocks, self.n_layers = n_blocks, n_layers
         side = kernel_size + 1 - kernel_size % 2
@@ -136,81 +136,6 @@ class PerturbationGenerator(nn.Module):
         darkest, contrast = _range(maps)
         shares = (maps - darkest) / torch.where(contrast > 0, contrast, 1)  # from 0 to 1
         return least + span * shares
-
-
-def learn_perturbation(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    *,
-    kernel_size: int = 3,
-    n_blocks: int = 3,
-    n_layers: int = 3,
-    steps: int = 1000,
-    lr: float = 0.0003,
-    l1: float = 0.03,
-    smoothness: float = 0.0,
-    amplitude: float | None = None,
-    start: str = "identity",
-    patience: int | None = 100,
-    seed: int = 0,
-    progress: bool = False,
-) -> Perturbation:
-    """Change the image as little as can be, so that the class disappears.
-
-    Adam learns the weights of a `PerturbationGenerator` on this one image. It minimises
-
-        f(x') + l1 * mean |x - x'| + smoothness * (total variation of x' - x, per value).
-
-    Common mistake: to take what has changed for what the network looked at. Without smoothness or
-    amplitude, the change may be a pattern that fools this network and no other.
-
-    Args:
-        model: the network; it learns nothing.
-        image: `[C, H, W]`, normalised as the model expects.
-        target: the class index.
-        kernel_size: side of the generator's convolution, in pixels; an even one is made odd.
-        n_blocks: blocks of the generator, each with a ReLU at its end.
-        n_layers: convolutions in a block.
-        steps: S, at most; each takes a forward and a backward pass.
-        lr: Adam's step. At 0.01 the first step leaves the image so far behind that few come back.
-        l1: what a change by one unit of the normalised image costs, on average over all values.
-        smoothness: what rapid changes of the perturbation from pixel to pixel cost.
-        amplitude: no value changes by more, in units of the normalised image; None sets no bound.
-        start: the generator's first weights: "identity" starts from the image itself, "random"
-            from something far from it, where a channel may be lost behind a ReLU and never return.
-        patience: stop once the lowest loss has fallen by less than a hundredth in so many steps;
-            None never stops early.
-        seed: which random start.
-        progress: show a bar.
-
-    Returns:
-        The perturbed image with the lowest loss, the scores before and after, and the losses.
-
-    Raises:
-        ValueError: a setting is out of its range, or the perturbed image overflows.
-        TypeError: a count is not a whole number, or the model is no network.
-        IndexError: target is not one of the classes.
-    """
-    states = perturbation_steps(
-        model,
-        image,
-        target,
-        kernel_size=kernel_size,
-        n_blocks=n_blocks,
-        n_layers=n_layers,
-        steps=steps,
-        lr=lr,
-        l1=l1,
-        smoothness=smoothness,
-        amplitude=amplitude,
-        start=start,
-        patience=patience,
-        seed=seed,
-        every=steps,
-        progress=progress,
-    )
-    return deque(states, maxlen=1)[0]
 
 
 def perturbation_steps(
@@ -253,12 +178,12 @@ def perturbation_steps(
     if amplitude is not None and not 0 < amplitude < float("inf"):
         raise ValueError(f"amplitude must be a positive number, got {amplitude}; None is no bound")
     with torch.inference_mode(False):
-        x = laid_out(image.detach().clone()[None].float())
+        x = _alone(image)
         G = PerturbationGenerator(
             kernel_size, n_blocks, n_layers, channels=len(image), start=start, seed=seed
         ).to(image.device, memory_format=torch.channels_last)
 
-    def change() -> Change:
+    def change() -> Changed:
         difference = G(x) - x
         if amplitude is not None:
             difference = amplitude * torch.tanh(difference / amplitude)
@@ -273,12 +198,56 @@ def perturbation_steps(
     return _states(model, image.detach(), target, descent, steps, every, patience)
 
 
+@settings_of(perturbation_steps, without=["every"])
+def learn_perturbation(
+    model: nn.Module, image: Tensor, target: int, **settings: Any
+) -> Perturbation:
+    """Change the image as little as can be, so that the class disappears.
+
+    Adam learns the weights of a `PerturbationGenerator` on this one image. It minimises
+
+        f(x') + l1 * mean |x - x'| + smoothness * (total variation of x' - x, per value).
+
+    Common mistake: to take what has changed for what the network looked at. Without smoothness or
+    amplitude, the change may be a pattern that fools this network and no other.
+
+    Args:
+        model: the network; it learns nothing.
+        image: `[C, H, W]`, normalised as the model expects.
+        target: the class index.
+        kernel_size: side of the generator's convolution, in pixels; an even one is made odd.
+        n_blocks: blocks of the generator, each with a ReLU at its end.
+        n_layers: convolutions in a block.
+        steps: S, at most; each takes a forward and a backward pass.
+        lr: Adam's step. At 0.01 the first step leaves the image so far behind that few come back.
+        l1: what a change by one unit of the normalised image costs, on average over all values.
+        smoothness: what rapid changes of the perturbation from pixel to pixel cost.
+        amplitude: no value changes by more, in units of the normalised image; None sets no bound.
+        start: the generator's first weights: "identity" starts from the image itself, "random"
+            from something far from it, where a channel may be lost behind a ReLU and never return.
+        patience: stop once the lowest loss has fallen by less than a hundredth in so many steps;
+            None never stops early.
+        seed: which random start.
+        progress: show a bar.
+
+    Returns:
+        The perturbed image with the lowest loss, the scores before and after, and the losses.
+
+    Raises:
+        ValueError: a setting is out of its range, or the perturbed image overflows.
+        TypeError: a count is not a whole number, or the model is no network.
+        IndexError: target is not one of the classes.
+    """
+    *_, last = perturbation_steps(model, image, target, every=sys.maxsize, **settings)
+    return last
+
+
 def learn_mask(
     model: nn.Module,
     image: Tensor,
     target: int,
     *,
-    baseline: Tensor | None = None,
+    baseline: float | Tensor | None = None,
     cells: int = 28,
     steps: int = 200,
     lr: float = 0.1,
@@ -301,8 +270,9 @@ def learn_mask(
         model: the network; it learns nothing.
         image: `[C, H, W]`, normalised as the model expects.
         target: the class index.
-        baseline: `[C, H, W]`, what takes the place of what is deleted: the image, blurred, by
-            default; `torch.zeros_like(image)` deletes down to the mean colour.
+        baseline: what takes the place of what is deleted: a number, a colour `[C, 1, 1]` or an
+            image `[C, H, W]`, in normalised units; by default the image, blurred. 0 deletes down to
+            the mean colour.
         cells: cells of the mask along each side.
         steps: each takes a forward and a backward pass.
         lr: Adam's step.
@@ -320,12 +290,12 @@ def learn_mask(
     """
     _check(model, image, cells=cells, steps=steps)
     _check_costs(lr, area=area, smoothness=smoothness)
-    nothing = _blurred(image) if baseline is None else _checked_baseline(baseline, image)
+    nothing = _blurred(image) if baseline is None else as_image(baseline, image)
     with torch.inference_mode(False):
-        x, nothing = (laid_out(part.detach().clone()[None].float()) for part in (image, nothing))
+        x, nothing = (_alone(part) for part in (image, nothing))
         m = torch.ones(cells, cells, device=image.device, requires_grad=True)
 
-    def change() -> Change:
+    def change() -> Changed:
         with torch.no_grad():
             m.clamp_(0, 1)  # Adam may have stepped out
         deleted = upsample(1 - m, image.shape[1:])  # [H, W]
@@ -425,7 +395,7 @@ def _range(images: Tensor) -> tuple[Tensor, Tensor]:
 def _descent(
     model: nn.Module,
     target: int,
-    change: Callable[[], Change],
+    change: Callable[[], Changed],
     adam: torch.optim.Adam,
     steps: int,
     progress: bool,
@@ -441,14 +411,14 @@ def _descent(
         progress: show a bar.
     """
     for n in trange(steps, desc="steps", disable=not progress):
-        with torch.inference_mode(False), torch.enable_grad(), untouched(model):
+        with torch.inference_mode(False), torch.enable_grad():
             images, cost, learned = change()
             if not torch.isfinite(images).all():
                 raise ValueError(
                     f"lr must be small enough for the image to stay finite, got "
                     f"{adam.defaults['lr']}, which made it overflow after {n} steps"
                 )
-            scores = class_probabilities(model, images)[0].float()  # [K]
+            scores = class_probabilities(model, images, gradient=True)[0].float()  # [K]
             check_target(target, len(scores))
             loss = scores[target] + cost
             adam.zero_grad()
@@ -467,9 +437,8 @@ def _states(
     patience: int | None,
 ) -> Iterator[Perturbation]:
     """What has been learned after every few steps, until the end or until it has settled."""
-    with inference(model):
-        scores_before = class_probabilities(model, image[None].clone())[0].float()
-    history, same = [], laid_out(image[None])[0]  # as what is learned is
+    scores_before = class_probabilities(model, image[None])[0].float()
+    history, same = [], _alone(image)[0]  # laid out as what is learned is
     best, mark, improved = None, float("inf"), 0
     for n, step in enumerate(descent, start=1):
         distance = (step.learned - same).abs().mean().item()
@@ -487,6 +456,11 @@ def _states(
             return
 
 
+def _alone(image: Tensor) -> Tensor:
+    """The image as a batch `[1, C, H, W]` of its own, in single precision."""
+    return image.detach()[None].float().clone(memory_format=torch.channels_last)
+
+
 def _total_variation(maps: Tensor, power: int = 1) -> Tensor:
     """The steps from each value to the next, down and to the right, per value; a number."""
     steps = (maps.diff(dim=axis).abs().pow(power).sum() for axis in (-2, -1))
@@ -497,20 +471,6 @@ def _blurred(image: Tensor) -> Tensor:
     sigma = BLUR * min(image.shape[1:])
     blurred = gaussian_filter(image.detach().cpu().double().numpy(), (0, sigma, sigma))
     return torch.from_numpy(blurred).to(image)
-
-
-def _checked_baseline(baseline: Tensor, image: Tensor) -> Tensor:
-    if not isinstance(baseline, Tensor) or baseline.shape != image.shape:
-        got = list(baseline.shape) if isinstance(baseline, Tensor) else type(baseline).__name__
-        raise ValueError(
-            f"baseline must be an image of shape {list(image.shape)}, got {got}; "
-            "torch.zeros_like(image) is one, None blurs the image"
-        )
-    if not torch.isfinite(baseline).all():
-        raise ValueError(
-            "baseline must be finite, got NaN or infinity; baseline.isfinite() shows where"
-        )
-    return baseline.to(image)
 
 
 def _dilated(values: Tensor, side: int) -> Tensor:

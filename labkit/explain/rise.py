@@ -10,36 +10,32 @@ only with many more masks.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Real
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from labkit.checks import check_choice, check_count
+from labkit.correlation import pearson
 from labkit.engine.batches import (
     BlackBox,
-    check_count,
     choose_batch_size,
     class_probabilities,
-    inference,
     target_probability,
 )
-from labkit.engine.contract import check_image
-from labkit.explain.masks import draw_grids, random_masks
+from labkit.engine.contract import check_image, settings_of
 
 NORMALISATIONS = ("coverage", "official")
 CHECK_EVERY = 64  # masks; whole batches of the usual sizes
-Item = TypeVar("Item")
 
 
-def rise(
-    model: BlackBox,
+def _sums(
+    f: Callable[[Tensor], Tensor],
     image: Tensor,
-    target: int,
     *,
     n_masks: int = 2000,
     cells: int = 8,
@@ -49,7 +45,40 @@ def rise(
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool = False,
-) -> Tensor:
+) -> Iterator[_Sums]:
+    """The sums after each batch of masks; f gives the scores `[n, K]` of masked images.
+
+    The settings are explained in `rise`. They are checked at once, not when the first sum is asked
+    for.
+    """
+    _check_settings(image, n_masks, cells, p, normalise)
+    _check_until(until)
+    size = choose_batch_size(image, batch_size)
+    every = n_masks if until is None else CHECK_EVERY
+    batches = _mask_batches(image, n_masks, cells, p, seed, size, every)
+    scored = ((M, f((image * M[:, None]).to(image.dtype)).float()) for M in batches)
+    return _growing(scored, partial(_Sums, p, normalise), n_masks, until, progress)
+
+
+@settings_of(_sums)
+def rise_steps(
+    model: BlackBox, image: Tensor, target: int, **settings: Any
+) -> Iterator[tuple[int, Tensor]]:
+    """Watch the map of `rise` grow: for each batch, the masks so far and the map so far.
+
+    The arguments and errors are those of `rise`, whose result is the last map. With until, the last
+    number tells how many masks it took; n_masks means that the map may be less reliable. Between
+    two steps, and when the loop is left early, the model is as it was.
+
+    Returns:
+        An iterator over (number of masks, `[H, W]`).
+    """
+    f = lambda images: target_probability(model, images, target)[:, None]  # noqa: E731
+    return ((sums.n, sums.S()[0]) for sums in _sums(f, image, **settings))
+
+
+@settings_of(_sums)
+def rise(model: BlackBox, image: Tensor, target: int, **settings: Any) -> Tensor:
     """The class probability to expect when a pixel is shown and others are hidden at random.
 
     Args:
@@ -84,69 +113,12 @@ def rise(
         TypeError: until is not a number, or a count not a whole one.
         IndexError: target is not one of the classes.
     """
-    steps = rise_steps(
-        model,
-        image,
-        target,
-        n_masks=n_masks,
-        cells=cells,
-        p=p,
-        normalise=normalise,
-        until=until,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    _, S = _last(steps)
+    *_, (_, S) = rise_steps(model, image, target, **settings)
     return S
 
 
-def rise_steps(
-    model: BlackBox,
-    image: Tensor,
-    target: int,
-    *,
-    n_masks: int = 2000,
-    cells: int = 8,
-    p: float = 0.5,
-    normalise: str = "coverage",
-    until: float | None = None,
-    seed: int = 0,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> Iterator[tuple[int, Tensor]]:
-    """Watch the map of `rise` grow: for each batch, the masks so far and the map so far.
-
-    The arguments and errors are those of `rise`, whose result is the last map. With until, the last
-    number tells how many masks it took; n_masks means that the map may be less reliable. Between
-    two steps, and when the loop is left early, the model is as it was.
-
-    Returns:
-        An iterator over (number of masks, `[H, W]`).
-    """
-    _check_settings(image, n_masks, cells, p, normalise)
-    _check_until(until)
-    size = choose_batch_size(image, batch_size)
-    f = lambda images: target_probability(model, images, target)[:, None]  # noqa: E731
-    every = n_masks if until is None else CHECK_EVERY
-    batches = _mask_batches(image, n_masks, cells, p, seed, size, every)
-    scored = _scored(model, f, image, batches)
-    sums = _growing(scored, partial(_Sums, p, normalise), n_masks, until, progress)
-    return ((whole.n, whole.S()[0]) for whole in sums)
-
-
-def rise_all(
-    model: BlackBox,
-    image: Tensor,
-    *,
-    n_masks: int = 2000,
-    cells: int = 8,
-    p: float = 0.5,
-    normalise: str = "coverage",
-    seed: int = 0,
-    batch_size: int | None = None,
-    progress: bool = False,
-) -> Tensor:
+@settings_of(_sums, without=["until"])
+def rise_all(model: BlackBox, image: Tensor, **settings: Any) -> Tensor:
     """The maps of `rise` for all classes, from the forward passes that one class takes.
 
     The arguments and errors are those of `rise`, without until: classes differ in reliability.
@@ -154,16 +126,8 @@ def rise_all(
     Returns:
         `[K, H, W]`, probabilities; with "coverage" they sum to 1 over the classes.
     """
-    _check_settings(image, n_masks, cells, p, normalise)
-    size = choose_batch_size(image, batch_size)
-    f = partial(class_probabilities, model)
-    batches = _mask_batches(image, n_masks, cells, p, seed, size, n_masks)
-    scored = _scored(model, f, image, batches)
-    return _last(_growing(scored, partial(_Sums, p, normalise), n_masks, None, progress)).S()
-
-
-def _last(steps: Iterable[Item]) -> Item:
-    return deque(steps, maxlen=1)[0]
+    *_, sums = _sums(partial(class_probabilities, model), image, **settings)
+    return sums.S()
 
 
 class _Sums:
@@ -216,21 +180,8 @@ def _growing(
 
 def _spearman_brown(S: Tensor, other: Tensor) -> float:
     """How reliable the map from both halves of the masks is; NaN where a map is constant."""
-    r = torch.corrcoef(torch.stack([S.flatten(), other.flatten()]).double())[0, 1]
-    return (2 * r / (1 + r)).item()
-
-
-def _scored(
-    model: BlackBox,
-    f: Callable[[Tensor], Tensor],
-    image: Tensor,
-    batches: Iterable[Tensor],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each batch of masks M `[n, H, W]` with the scores f `[n, K]` of the masked images."""
-    for M in batches:
-        with inference(model):  # not around the yield, where the caller's own code runs
-            scores = f((image * M[:, None]).to(image.dtype)).float()
-        yield M, scores
+    r = pearson(S, other)
+    return 2 * r / (1 + r)
 
 
 def _mask_batches(
@@ -248,6 +199,72 @@ def _mask_batches(
         grids, shifts = draw_grids(n, (H, W), cells=cells, p=p, generator=generator)
         yield random_masks(grids.to(image.device), shifts.to(image.device), (H, W))
         done += n
+
+
+def draw_grids(
+    n_masks: int, size: tuple[int, int], *, cells: int, p: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw what RISE's masks are made of: coarse grids of zeros and ones, and random shifts.
+
+    Two calls for one mask each draw the same as one call for two.
+
+    Args:
+        n_masks: N, how many to draw.
+        size: (H, W) of the image.
+        cells: s, cells along each side of a grid.
+        p: the probability that a cell is one, that is, shown.
+        generator: where the random numbers come from; on the CPU.
+
+    Returns:
+        grids `[N, s, s]`, and shifts `[N, 2]`, down and to the right, each less than a cell.
+    """
+    numbers = torch.rand(n_masks, cells * cells + 2, generator=generator)  # a row for each mask
+    grids = (numbers[:, :-2] < p).float().view(n_masks, cells, cells)
+    shifts = (numbers[:, -2:] * torch.tensor(_cell(size, cells))).long()
+    return grids, shifts
+
+
+def random_masks(grids: Tensor, shifts: Tensor, size: tuple[int, int]) -> Tensor:
+    """Enlarge coarse grids to smooth masks of the image's size, as the authors of RISE do.
+
+    Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+    BMVC 2018, https://arxiv.org/abs/1806.07421. Bilinear, a cell larger than the image on each
+    side, then cropped at the shift, so that no cell's border stays in one place. Differs from the
+    authors' code in that only the crop is computed: U g U^T with the rows of U that are needed.
+
+    Args:
+        grids: `[N, s, s]`, from `draw_grids`.
+        shifts: `[N, 2]`, down and to the right, each less than a cell: H / s and W / s, rounded up.
+        size: (H, W) of the image.
+
+    Returns:
+        `[N, H, W]`, from 0 (hidden) to 1 (shown).
+    """
+    cells = grids.shape[-1]
+    windows = []
+    for shift, length, cell in zip(shifts.T, size, _cell(size, cells), strict=True):
+        U = _mirrored_bilinear(cells, (cells + 1) * cell).to(grids)  # [(s + 1) cell, s]
+        places = shift[:, None] + torch.arange(length, device=grids.device)  # [N, length]
+        windows.append(U[places])
+    rows, columns = windows  # [N, H, s], [N, W, s]
+    return rows @ grids @ columns.mT
+
+
+def _cell(size: tuple[int, int], cells: int) -> tuple[int, int]:
+    """Height and width of a grid's cell in pixels, rounded up."""
+    return -(-size[0] // cells), -(-size[1] // cells)
+
+
+def _mirrored_bilinear(n_cells: int, n_pixels: int) -> Tensor:
+    """The matrix `[n_pixels, n_cells]` that enlarges a column of cells bilinearly.
+
+    Beyond the centres of the border cells it goes on as in a mirror. Common mistake:
+    `F.interpolate` repeats the border cell there, which gives other masks near the border.
+    """
+    last = n_cells - 1
+    centre = (torch.arange(n_pixels, dtype=torch.float32) + 0.5) * n_cells / n_pixels - 0.5
+    mirrored = (last - (last - centre.abs()).abs()).clamp(min=0)  # in cells, from 0 to last
+    return (1 - (mirrored[:, None] - torch.arange(n_cells)).abs()).clamp(min=0)
 
 
 def _check_until(until: float | None) -> None:
@@ -279,5 +296,4 @@ def _check_settings(image: Tensor, n_masks: int, cells: int, p: float, normalise
         raise ValueError(
             f"p must lie between 0 and 1, got {p}; it is the probability that a cell is shown"
         )
-    if normalise not in NORMALISATIONS:
-        raise ValueError(f"normalise must be one of {', '.join(NORMALISATIONS)}, got {normalise!r}")
+    check_choice("normalise", normalise, NORMALISATIONS)

@@ -9,30 +9,23 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
-from labkit.engine.batches import (
-    BlackBox,
-    check_count,
-    choose_batch_size,
-    class_probabilities,
-    inference,
-    target_probability,
-)
-from labkit.engine.contract import check_image, check_target, logits_of
+from labkit.checks import check_choice, check_count
+from labkit.engine.batches import BlackBox, class_probabilities
+from labkit.engine.contract import as_image, check_image, settings_of
+from labkit.engine.questions import replaced, scores_replaced
 
 SCORES = ("probability", "logit")
 AREAS = ("official", "fraction")
 TIES = ("last-first", "stable", "random")
+WORDS = ("blur", "mean")  # baselines by name
 
 
 class Curve(NamedTuple):
@@ -51,21 +44,54 @@ class Curve(NamedTuple):
     ties: float
 
 
-def deletion(
+def _curve(
     model: BlackBox,
     image: Tensor,
     relevance: Tensor,
-    target: int | None = None,
+    target: int | None,
+    start: Tensor,
+    finish: Tensor,
     *,
     step: int | None = None,
     n_steps: int | None = None,
-    baseline: float | Tensor | str = 0.0,
     score: str = "probability",
     auc: str = "official",
     ties: str = "last-first",
     seed: int = 0,
     batch_size: int | None = None,
     progress: bool = False,
+) -> Curve:
+    """The curve from one image `[C, H, W]` to another; the settings are explained in `deletion`."""
+    check_choice("auc", auc, AREAS)
+    _check_score(score, model)
+    order = _order(relevance, image, ties, seed)
+    counts = _counts(relevance, step, n_steps)
+    if target is None:
+        target = int(class_probabilities(model, image[None]).argmax())
+    scores = scores_replaced(
+        model,
+        start,
+        finish,
+        order,
+        counts,
+        target,
+        score=score,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    fraction = counts.double() / len(order)
+    return Curve(fraction.float(), scores, _area(scores, fraction, auc), tied(relevance))
+
+
+@settings_of(_curve)
+def deletion(
+    model: BlackBox,
+    image: Tensor,
+    relevance: Tensor,
+    target: int | None = None,
+    *,
+    baseline: float | Tensor | str = 0.0,
+    **settings: Any,
 ) -> Curve:
     """Take the pixels away, most relevant first: the faster the score falls, the better the map.
 
@@ -74,12 +100,12 @@ def deletion(
         image: `[C, H, W]`, normalised as the model expects.
         relevance: `[H, W]`, any finite numbers.
         target: the class index; by default the likeliest class of the image itself.
-        step: how many pixels go at a time, with all their channels; W, as many as a row has, by
-            default. The last step takes what is left.
-        n_steps: instead of step, at most so many steps of equal size.
         baseline: what takes their place: a number, a colour `[C, 1, 1]` or an image `[C, H, W]` in
             normalised units, "mean" for the image's own mean colour, or "blur" for `blurred`. 0 is
             the mean colour of the training pictures.
+        step: how many pixels go at a time, with all their channels; W, as many as a row has, by
+            default. The last step takes what is left.
+        n_steps: instead of step, at most so many steps of equal size.
         score: "probability", or "logit", for which the model must be a network.
         auc: "official" gives every step the same width, also a shorter last one; "fraction" the
             share of the pixels that it replaced.
@@ -103,39 +129,19 @@ def deletion(
         IndexError: target is not one of the classes.
     """
     check_image(image)
-    return _curve(
-        model,
-        image,
-        relevance,
-        target,
-        image,
-        _baseline(baseline, image),
-        step=step,
-        n_steps=n_steps,
-        score=score,
-        auc=auc,
-        ties=ties,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    end = _baseline(baseline, image)
+    return _curve(model, image, relevance, target, image, end, **settings)
 
 
+@settings_of(_curve)
 def insertion(
     model: BlackBox,
     image: Tensor,
     relevance: Tensor,
     target: int | None = None,
     *,
-    step: int | None = None,
-    n_steps: int | None = None,
     baseline: float | Tensor | str = "blur",
-    score: str = "probability",
-    auc: str = "official",
-    ties: str = "last-first",
-    seed: int = 0,
-    batch_size: int | None = None,
-    progress: bool = False,
+    **settings: Any,
 ) -> Curve:
     """Put the pixels in, most relevant first: the faster the score rises, the better the map.
 
@@ -146,22 +152,8 @@ def insertion(
         A `Curve`, from the score of the baseline to that of the image.
     """
     check_image(image)
-    return _curve(
-        model,
-        image,
-        relevance,
-        target,
-        _baseline(baseline, image),
-        image,
-        step=step,
-        n_steps=n_steps,
-        score=score,
-        auc=auc,
-        ties=ties,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    start = _baseline(baseline, image)
+    return _curve(model, image, relevance, target, start, image, **settings)
 
 
 def perturbed(
@@ -201,8 +193,8 @@ def perturbed(
         )
     order = _order(relevance, image, ties, seed)
     count = torch.tensor([round(float(fraction) * len(order))])
-    images = next(_replaced(image, _baseline(baseline, image), order, count, 1))
-    return images[0].contiguous()
+    (images,) = replaced(image, _baseline(baseline, image), order, count, 1)
+    return images[0]
 
 
 def blurred(image: Tensor) -> Tensor:
@@ -226,49 +218,10 @@ def blurred(image: Tensor) -> Tensor:
     return F.conv2d(image.detach()[:, None], kernel[None, None], padding=5)[:, 0]
 
 
-def _curve(
-    model: BlackBox,
-    image: Tensor,
-    relevance: Tensor,
-    target: int | None,
-    start: Tensor,
-    finish: Tensor,
-    *,
-    step: int | None,
-    n_steps: int | None,
-    score: str,
-    auc: str,
-    ties: str,
-    seed: int,
-    batch_size: int | None,
-    progress: bool,
-) -> Curve:
-    """The curve from one image `[C, H, W]` to another."""
-    _check_choice("auc", auc, AREAS)
-    _check_score(score, model)
-    order = _order(relevance, image, ties, seed)
-    counts = _counts(relevance, step, n_steps)
-    size = choose_batch_size(image, batch_size)
-    scores = []
-    with (
-        inference(model),
-        tqdm(total=len(counts), desc="steps", disable=not progress) as bar,
-    ):
-        if target is None:
-            target = class_probabilities(model, image[None].clone()).argmax().item()
-        for images in _replaced(start, finish, order, counts, size):
-            if not isinstance(model, nn.Module):
-                images = images.contiguous()
-            scores.append(_scores(model, images, target, score).float().cpu())
-            bar.update(len(images))
-    fraction, curve = counts.double() / len(order), torch.cat(scores)
-    return Curve(fraction.float(), curve, _area(curve, fraction, auc), tied(relevance))
-
-
 def _order(relevance: Tensor, image: Tensor, ties: str, seed: int) -> Tensor:
     """The pixels `[H W]`, counted row by row, in the order of descending relevance."""
     _check_relevance(relevance, image)
-    _check_choice("ties", ties, TIES)
+    check_choice("ties", ties, TIES)
     values = relevance.detach().flatten().to(image.device)
     pixels = torch.arange(len(values))
     if ties == "last-first":
@@ -293,37 +246,6 @@ def _counts(relevance: Tensor, step: int | None, n_steps: int | None) -> Tensor:
     return torch.arange(0, relevance.numel() + step, step).clamp(max=relevance.numel())
 
 
-def _replaced(
-    start: Tensor, finish: Tensor, order: Tensor, counts: Tensor, batch_size: int
-) -> Iterator[Tensor]:
-    """`start` with the first so many pixels of the order from `finish`, one image per count.
-
-    Yields:
-        The next images `[n, C, H, W]`, channels last in memory.
-    """
-    now, then = (
-        image.detach().permute(1, 2, 0).flatten(0, 1).clone(memory_format=torch.contiguous_format)
-        for image in (start, finish)
-    )
-    done = 0
-    for some in counts.split(batch_size):
-        images = now.new_empty(len(some), *now.shape)
-        for image, count in zip(images, some.tolist(), strict=True):
-            pixels = order[done:count]
-            image.copy_(now.index_copy_(0, pixels, then[pixels]))
-            done = count
-        yield images.view(len(some), *start.shape[1:], -1).permute(0, 3, 1, 2)
-
-
-def _scores(model: BlackBox, images: Tensor, target: int, score: str) -> Tensor:
-    """The score `[n]` of each image."""
-    if score == "probability":
-        return target_probability(model, images, target)
-    logits = logits_of(model, images)
-    check_target(target, logits.shape[1])
-    return logits[:, target]
-
-
 def _area(score: Tensor, fraction: Tensor, auc: str) -> float:
     """The area under the curve by trapezoids, each of width 1 / S or of its own."""
     score = score.double()
@@ -342,26 +264,9 @@ def tied(relevance: Tensor) -> float:
 def _baseline(baseline: float | Tensor | str, image: Tensor) -> Tensor:
     """The baseline as an image `[C, H, W]`."""
     if isinstance(baseline, str):
-        _check_choice("baseline", baseline, ("blur", "mean"))
+        check_choice("baseline", baseline, WORDS)
         baseline = blurred(image) if baseline == "blur" else image.mean(dim=(1, 2), keepdim=True)
-    if not isinstance(baseline, Real | Tensor):
-        raise TypeError(
-            "baseline must be a number, a tensor, 'blur' or 'mean', got "
-            f"{type(baseline).__name__}; 0.0 is the mean colour of the training pictures"
-        )
-    nothing = torch.as_tensor(baseline).detach().to(image)
-    if not torch.isfinite(nothing).all():
-        raise ValueError(
-            "baseline must be finite, got NaN or infinity; torch.isfinite(baseline) shows where"
-        )
-    try:
-        return nothing.broadcast_to(image.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"baseline must be a number, a colour [{len(image)}, 1, 1] or an image "
-            f"{list(image.shape)}, got {list(nothing.shape)}; color[:, None, None] makes a colour "
-            "fit"
-        ) from None
+    return as_image(baseline, image, words=WORDS)
 
 
 def _check_relevance(relevance: Tensor, image: Tensor) -> None:
@@ -374,7 +279,7 @@ def _check_relevance(relevance: Tensor, image: Tensor) -> None:
         raise ValueError(
             f"relevance must have the image's height and width, {list(image.shape[1:])}, got "
             f"{list(relevance.shape)}; sum over the channels, or enlarge a small map with "
-            "labkit.explain.masks.upsample"
+            "labkit.engine.hooks.upsample"
         )
     if not torch.isfinite(relevance).all():
         raise ValueError(
@@ -383,13 +288,8 @@ def _check_relevance(relevance: Tensor, image: Tensor) -> None:
         )
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
 def _check_score(score: str, model: BlackBox) -> None:
-    _check_choice("score", score, SCORES)
+    check_choice("score", score, SCORES)
     if score == "logit" and not isinstance(model, nn.Module):
         raise ValueError(
             "score must be 'probability' for a function, which has no logits to ask for, got "

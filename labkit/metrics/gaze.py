@@ -26,6 +26,9 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional as F
 
+from labkit.checks import check_choice
+from labkit.correlation import pearson
+
 SIM_DEFINITIONS = ("mit", "pysaliency")
 EPS = 2.2204e-16  # of the MIT saliency benchmark's KL divergence
 
@@ -183,8 +186,8 @@ def cc(relevance: Tensor, density: Tensor) -> float:
     Raises:
         ValueError: the shapes differ, a number is not finite, or the density is constant.
     """
-    S, Q = (_standardised(values) for values in _checked_pair(relevance, density))
-    return (S * Q).mean().clamp(-1, 1).item()
+    r = pearson(*_checked_pair(relevance, density))
+    return 0.0 if math.isnan(r) else r
 
 
 def sim(relevance: Tensor, density: Tensor, *, definition: str = "mit") -> float:
@@ -208,10 +211,7 @@ def sim(relevance: Tensor, density: Tensor, *, definition: str = "mit") -> float
         ValueError: as for `cc`, or the definition is unknown.
     """
     S, Q = _checked_pair(relevance, density)
-    if definition not in SIM_DEFINITIONS:
-        raise ValueError(
-            f"definition must be one of {', '.join(SIM_DEFINITIONS)}, got {definition!r}"
-        )
+    check_choice("definition", definition, SIM_DEFINITIONS)
     if definition == "mit":
         S, Q = S - S.min(), Q - Q.min()
     return torch.minimum(_distribution(S), _distribution(Q)).sum().item()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from scipy.stats import bootstrap
 from torch import Tensor, nn
+
+from labkit.correlation import pearson
 
 
 class Interval(NamedTuple):
@@ -35,8 +36,8 @@ def split_half(
         From -1 to 1; NaN where a map is constant. The mean of both runs is more reliable than
         either: by Spearman and Brown, 2 r / (1 + r).
     """
-    halves = [method(model, image, target, seed=2 * seed + half) for half in (0, 1)]
-    return torch.corrcoef(torch.stack([half.flatten().double() for half in halves]))[0, 1].item()
+    one, other = (method(model, image, target, seed=2 * seed + half) for half in (0, 1))
+    return pearson(one, other)
 
 
 def mean_interval(

@@ -14,11 +14,12 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.engine.contract import check_image, check_model, logit, untouched
+from labkit.checks import check_choice
+from labkit.correlation import spearman
+from labkit.engine.contract import check_image, check_model, logit
 from labkit.engine.hooks import Layer, find_layer
 
 MODES = ("cascading", "independent")
@@ -82,8 +83,7 @@ def randomisation(
     """
     check_model(model)
     check_image(image)
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    check_choice("mode", mode, MODES)
     used = _names_from_the_top(model, image, target)
     names = used if layers is None else [_name(model, layer) for layer in layers]
     _check_layers(model, names)
@@ -118,7 +118,7 @@ def _fresh(model: nn.Module, seed: int) -> nn.Module:
 def _names_from_the_top(model: nn.Module, image: Tensor, target: int) -> list[str]:
     """The layers with parameters of their own that a forward pass runs, the last to start first."""
     ran: list[nn.Module] = []
-    with torch.no_grad(), untouched(model), ExitStack() as stack:
+    with ExitStack() as stack:
         for module in model.modules():
             if _has_parameters(module):
                 note = lambda module, inputs: ran.append(module)  # noqa: E731
@@ -141,11 +141,8 @@ def _map(
 
 def _spearman(original: Tensor, S: Tensor) -> float:
     """Spearman's rank correlation, tied values at their mean rank; see `randomisation`."""
-    if original.min() == original.max():
-        return math.nan
-    if S.min() == S.max():
-        return 0.0
-    return float(spearmanr(original, S).statistic)
+    r = spearman(original, S)
+    return 0.0 if math.isnan(r) and original.min() < original.max() else r
 
 
 def _name(model: nn.Module, layer: Layer) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.explain.masks import upsample as enlarged
+from labkit.engine.hooks import upsample as enlarged
 from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
