@@ -30,7 +30,8 @@ from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Measurement, Promise, Workload
 from labkit.engine.batches import choose_batch_size
-from labkit.evaluate import METHODS, METRICS, Case, Plan, evaluate, run
+from labkit.evaluate import METRICS, Case, Plan, evaluate, run
+from labkit.methods import explainer
 from labkit.models import load_model
 
 PASSES = 2 + 2 * 225  # a curve has 224 steps of a row each, and the picture itself
@@ -50,7 +51,7 @@ def evaluations(network: str) -> Workload:
     """All that is said of a picture."""
     model, pictures = load_model(network), [case()]
     image = model.prepare(pictures[0].picture)
-    explainers = {"gradcam": METHODS["gradcam"](model)}
+    explainers = {"gradcam": explainer("gradcam", model)}
     plan = planned(network)
 
     def in_files() -> None:

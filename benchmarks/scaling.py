@@ -20,10 +20,11 @@ from torch import Tensor
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Measurement, Workload
-from labkit.evaluate import METHODS, Case, comparisons, evaluate, summary
+from labkit.evaluate import Case, comparisons, evaluate, summary
 from labkit.explain import gradcam, rise, saliency
 from labkit.grading.notebook import Cell
 from labkit.grading.similarity import similar
+from labkit.methods import explainer
 from labkit.models import Classifier, Preprocessing, last_conv, load_model
 
 SMALL = 32
@@ -80,7 +81,7 @@ def over_masks(network: str, numbers: Sequence[int]) -> Workload:
 def over_pictures(network: str, numbers: Sequence[int]) -> Workload:
     """`evaluate` on more and more pictures."""
     model = small_classifier(network)
-    methods = {"gradcam": METHODS["gradcam"](model)}
+    methods = {"gradcam": explainer("gradcam", model)}
     random, mask = np.random.default_rng(0), np.ones((SMALL, SMALL), dtype=bool)
     picture = random.integers(0, 256, (SMALL, SMALL, 3), dtype=np.uint8)
     cases = [Case(str(i), picture, mask=mask) for i in range(max(numbers))]

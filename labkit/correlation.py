@@ -13,8 +13,7 @@ def pearson(a: Tensor, b: Tensor) -> float:
     """Pearson's correlation of the values of two maps, from -1 to 1; NaN where one is constant."""
     if _is_constant(a) or _is_constant(b):
         return math.nan
-    pair = torch.stack([a.detach().flatten().double().cpu(), b.detach().flatten().double().cpu()])
-    return torch.corrcoef(pair)[0, 1].item()
+    return torch.corrcoef(torch.stack([_scaled(a), _scaled(b)]))[0, 1].item()
 
 
 def spearman(a: Tensor, b: Tensor) -> float:
@@ -23,6 +22,13 @@ def spearman(a: Tensor, b: Tensor) -> float:
         return math.nan
     pair = (values.detach().flatten().cpu().numpy() for values in (a, b))
     return float(spearmanr(*pair).statistic)
+
+
+def _scaled(values: Tensor) -> Tensor:
+    """In units of the largest deviation from the mean, whose square cannot vanish or overflow."""
+    deviation = values.detach().flatten().double().cpu()
+    deviation = deviation - deviation.mean()
+    return deviation / deviation.abs().max()
 
 
 def _is_constant(values: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -11,29 +10,15 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit.checks import check_count
+from labkit.checks import check_choice, check_count
 from labkit.engine.batches import choose_batch_size
 from labkit.engine.contract import check_image, check_model, run
-from labkit.engine.windows import window_intervals
 from labkit.explain import (
     input_gradient,
-    integrated_gradients,
-    learn_mask,
-    learn_perturbation,
-    lime,
-    occlusion,
-    rise,
-    smoothgrad,
 )
+from labkit.methods import REGISTRY, Passes
 
 Item = TypeVar("Item")
-
-
-class Passes(NamedTuple):
-    """Images that go through a network: forward only, and forward and back."""
-
-    forward: int = 0
-    gradient: int = 0
 
 
 class Speed(NamedTuple):
@@ -59,30 +44,6 @@ class Cost(NamedTuple):
         return f"{' and '.join(counts) or 'no pass'}, {about(self.seconds)}"
 
 
-# Passes of each method of `labkit.evaluate.METHODS`, from its settings and the image.
-PASSES: Mapping[str, Callable[[Mapping[str, object], Tensor], Passes]] = {
-    "sensitivity": lambda settings, image: Passes(gradient=1),
-    "saliency": lambda settings, image: Passes(gradient=1),
-    "gradient_times_input": lambda settings, image: Passes(gradient=1),
-    "biased": lambda settings, image: Passes(gradient=1),
-    "smoothgrad": lambda settings, image: Passes(
-        gradient=_setting(settings, smoothgrad, "n_samples")
-    ),
-    "integrated_gradients": lambda settings, image: Passes(
-        gradient=_setting(settings, integrated_gradients, "n_steps")
-    ),
-    "occlusion": lambda settings, image: Passes(forward=1 + _n_windows(settings, image)),
-    "gradcam": lambda settings, image: Passes(forward=1),
-    "fem": lambda settings, image: Passes(forward=1),
-    "rise": lambda settings, image: Passes(forward=_setting(settings, rise, "n_masks")),
-    "lime": lambda settings, image: Passes(forward=_setting(settings, lime, "n_samples")),
-    "perturbation": lambda settings, image: Passes(
-        gradient=_setting(settings, learn_perturbation, "steps")
-    ),
-    "mask": lambda settings, image: Passes(gradient=_setting(settings, learn_mask, "steps")),
-}
-
-
 def speed(model: nn.Module, image: Tensor) -> Speed:
     """Time a probe batch, the second of two: the first warms up.
 
@@ -99,15 +60,16 @@ def speed(model: nn.Module, image: Tensor) -> Speed:
 
 
 def forecast(method: str, settings: Mapping[str, object], image: Tensor, per_image: Speed) -> Cost:
-    """What a method of `labkit.evaluate.METHODS` will cost.
+    """What a method will cost.
 
     Args:
-        method: its name; one that is not known here, a baseline, costs nothing.
+        method: its name in `labkit.methods.REGISTRY`.
         settings: those that differ from its defaults.
         image: `[C, H, W]`.
         per_image: what `speed` measured for the network.
     """
-    passes = PASSES.get(method, lambda settings, image: Passes())(settings, image)
+    check_choice("method", method, REGISTRY)
+    passes = REGISTRY[method].cost(settings, image)
     seconds = passes.forward * per_image.forward + passes.gradient * per_image.gradient
     return Cost(passes, seconds)
 
@@ -160,17 +122,6 @@ def about(seconds: float) -> str:
         digits = 1 if seconds < 10 else 2
         return f"about {float(f'{seconds:.{digits}g}'):g} s"
     return f"about {seconds / 60:.0f} min"
-
-
-def _n_windows(settings: Mapping[str, object], image: Tensor) -> int:
-    patch, stride = (_setting(settings, occlusion, name) for name in ("patch", "stride"))
-    rows, columns = (len(window_intervals(side, patch, stride)) for side in image.shape[1:])
-    return rows * columns
-
-
-def _setting(settings: Mapping[str, object], explainer: Callable, name: str) -> object:
-    """A setting as given, or the explainer's default."""
-    return settings.get(name, inspect.signature(explainer).parameters[name].default)
 
 
 def _timed(work: Callable[[], object]) -> float:

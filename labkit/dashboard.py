@@ -10,58 +10,12 @@ from typing import NamedTuple
 import ipywidgets
 from IPython.display import HTML, display
 
+from labkit.methods import MAPS, REGISTRY
 from labkit.models import Classifier, Picture, feature_layers, last_conv
 from labkit.widgets import Choice, Slider, front_end_attached
 from labkit.workbench import Workbench
 
 WIDE = {"description_width": "initial"}
-METHOD_NAMES = {
-    "Grad-CAM (lab 4)": "gradcam",
-    "FEM (lab 4)": "fem",
-    "squared gradient (lab 2)": "sensitivity",
-    "SmoothGrad (lab 2)": "smoothgrad",
-    "integrated gradients (lab 2)": "integrated_gradients",
-    "occlusion (lab 2)": "occlusion",
-    "biased gradient (lab 3)": "biased",
-    "RISE (lab 5)": "rise",
-    "LIME (lab 5)": "lime",
-    "learned perturbation (lab 7)": "perturbation",
-    "learned mask (lab 7)": "mask",
-    "edge detector (asks no network)": "edges",
-}
-SETTINGS: Mapping[str, Mapping[str, Slider]] = {
-    "fem": {"k": Slider("Standard deviations k", 2.0, 0.0, 4.0, 0.25)},
-    "smoothgrad": {
-        "n_samples": Slider("Noisy copies", 25, 2, 200, 1),
-        "noise": Slider("Noise", 0.15, 0.0, 0.6, 0.05),
-    },
-    "integrated_gradients": {"n_steps": Slider("Steps", 50, 5, 300, 5)},
-    "occlusion": {
-        "patch": Slider("Patch, pixels", 32, 4, 112, 4),
-        "stride": Slider("Stride, pixels", 14, 2, 56, 2),
-    },
-    "biased": {"gamma": Slider("Gamma", 0.25, 0.0, 2.0, 0.05)},
-    "rise": {
-        "n_masks": Slider("Masks", 500, 50, 4000, 50),
-        "cells": Slider("Cells", 8, 2, 16, 1),
-        "p": Slider("Share shown p", 0.5, 0.05, 0.95, 0.05),
-    },
-    "lime": {"n_samples": Slider("Samples", 300, 50, 2000, 50)},
-    "perturbation": {
-        "steps": Slider("Steps", 200, 20, 1000, 20),
-        "l1": Slider("Cost of a change", 0.03, 0.0, 1.0, 0.01),
-    },
-    "mask": {
-        "steps": Slider("Steps", 100, 20, 500, 20),
-        "area": Slider("Cost of the area", 0.3, 0.0, 2.0, 0.05),
-    },
-}
-WHOLE = {  # settings that are whole numbers, though sliders give floats
-    name
-    for sliders in SETTINGS.values()
-    for name, slider in sliders.items()
-    if isinstance(slider.value, int)
-}
 
 
 def uploaded(value: object) -> tuple[str, bytes] | None:
@@ -110,19 +64,25 @@ class _Settings(NamedTuple):
 
     shown: list[ipywidgets.Widget]
     holders: dict[str, ipywidgets.Widget]
+    whole: set[str]  # settings that are whole numbers, though sliders give floats
 
     def values(self) -> dict[str, object]:
         """The settings, by name."""
         values = {name: holder.value for name, holder in self.holders.items()}
-        return {k: int(round(v)) if k in WHOLE else v for k, v in values.items()}
+        return {k: int(round(v)) if k in self.whole else v for k, v in values.items()}
 
 
 def _settings(method: str, layers: list[str], usual: str) -> _Settings:
-    controls: dict[str, Slider | Choice] = dict(SETTINGS.get(method, {}))
-    if method in ("gradcam", "fem") and layers:
+    record = REGISTRY[method]
+    controls = {name: Slider(*setting) for name, setting in record.settings.items()}
+    if record.needs == MAPS and layers:
         controls = {"layer": Choice("Layer", layers, usual), **controls}
     made = {name: control.widget() for name, control in controls.items()}
-    return _Settings([shown for shown, _ in made.values()], {k: h for k, (_, h) in made.items()})
+    return _Settings(
+        [shown for shown, _ in made.values()],
+        {name: holder for name, (_, holder) in made.items()},
+        {name for name, setting in record.settings.items() if isinstance(setting.value, int)},
+    )
 
 
 class _Panel:
@@ -146,7 +106,9 @@ class _Panel:
         self.open = ipywidgets.Button(description="Open")
         self.target = ipywidgets.Dropdown(description="Class", style=WIDE)
         self.method = ipywidgets.Dropdown(
-            description="Method", options=list(METHOD_NAMES.items()), style=WIDE
+            description="Method",
+            options=[(method.title, name) for name, method in REGISTRY.items()],
+            style=WIDE,
         )
         self.settings_box = ipywidgets.VBox()
         self.cost = ipywidgets.HTML()

@@ -11,13 +11,12 @@ it is there, goes on where it was stopped, and hands the work to any executor.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -33,16 +32,16 @@ from scipy.stats import permutation_test
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from labkit import explain
+from labkit.checks import check_choice
 from labkit.data import Heritage, read_density_map, read_part_mask
 from labkit.engine.batches import class_probabilities
 from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.images import open_image
+from labkit.methods import REGISTRY, Explainer, explainer
 from labkit.metrics import (
     Curve,
     auc_judd,
-    baselines,
     cc,
     deletion,
     energy_inside,
@@ -57,9 +56,7 @@ from labkit.metrics import (
     sim,
     tied,
 )
-from labkit.models import Classifier, Picture, last_conv, load_model
-
-Method = Callable[..., Tensor]
+from labkit.models import Classifier, Picture, load_model
 
 
 @dataclass(frozen=True)
@@ -142,61 +139,10 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def _biased(model: nn.Module, image: Tensor, target: int, *, gamma: float = 0.25) -> Tensor:
-    return explain.sensitivity(explain.biased(model, gamma), image, target)
-
-
-def _perturbation(
-    model: nn.Module, image: Tensor, target: int, *, steps: int = 1000, l1: float = 0.03
-) -> Tensor:
-    return explain.perturbation_map(
-        explain.learn_perturbation(model, image, target, steps=steps, l1=l1)
-    )
-
-
-def _centre(model: nn.Module, image: Tensor, target: int) -> Tensor:
-    return baselines.centre_gaussian(image.shape[1:]).to(image.device)
-
-
-def _uniform(model: nn.Module, image: Tensor, target: int) -> Tensor:
-    return baselines.uniform(image.shape[1:]).to(image.device)
-
-
-def _random(model: nn.Module, image: Tensor, target: int, *, seed: int = 0) -> Tensor:
-    return baselines.random_map(image.shape[1:], seed=seed).to(image.device)
-
-
-def _edges(model: nn.Module, image: Tensor, target: int) -> Tensor:
-    return baselines.edges(image)
-
-
-# By name, for the command line: what turns a network into an explainer of it.
-METHODS: Mapping[str, Callable[[nn.Module], Method]] = {
-    "sensitivity": lambda model: explain.sensitivity,
-    "saliency": lambda model: explain.saliency,
-    "gradient_times_input": lambda model: explain.gradient_times_input,
-    "smoothgrad": lambda model: partial(explain.smoothgrad, explain=explain.sensitivity),
-    "integrated_gradients": lambda model: explain.integrated_gradients,
-    "biased": lambda model: _biased,
-    "occlusion": lambda model: explain.occlusion,
-    "gradcam": lambda model: partial(explain.gradcam, layer=last_conv(model)),
-    "fem": lambda model: partial(explain.fem, layer=last_conv(model)),
-    "rise": lambda model: explain.rise,
-    "lime": lambda model: explain.lime,
-    "perturbation": lambda model: _perturbation,
-    "mask": lambda model: explain.learn_mask,
-    "centre": lambda model: _centre,
-    "uniform": lambda model: _uniform,
-    "random": lambda model: _random,
-    "edges": lambda model: _edges,
-}
-BASELINES = ("centre", "uniform", "random", "edges")
-
-
 def evaluate(
     model: Classifier,
     cases: Sequence[Case],
-    methods: Mapping[str, Method],
+    methods: Mapping[str, Explainer],
     *,
     metrics: Sequence[str] | Mapping[str, Metric] = tuple(METRICS),
     seed: int = 0,
@@ -229,16 +175,16 @@ def evaluate(
     rows = []
     pairs = [(case, name) for case in cases for name in methods]
     for case, name in tqdm(pairs, desc="maps", disable=not progress):
-        row, _, _ = judge(model, case, name, methods[name], metrics=metrics, seed=seed)
+        row, _, _ = evaluate_one(model, case, name, methods[name], metrics=metrics, seed=seed)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def judge(
+def evaluate_one(
     model: Classifier,
     case: Case,
     name: str,
-    method: Method,
+    method: Explainer,
     *,
     metrics: Sequence[str] | Mapping[str, Metric] = tuple(METRICS),
     seed: int = 0,
@@ -308,7 +254,8 @@ def _by(size: Sequence[int]) -> str:
 def _chosen(metrics: Sequence[str] | Mapping[str, Metric]) -> Mapping[str, Metric]:
     if isinstance(metrics, Mapping):
         return metrics
-    check_names("metrics", metrics, METRICS)
+    for name in metrics:
+        check_choice("metrics", name, METRICS)
     return {name: METRICS[name] for name in metrics}
 
 
@@ -326,13 +273,13 @@ def _values(
     return values, curves
 
 
-def _with_seed(method: Method, seed: int) -> dict[str, int]:
+def _with_seed(method: Explainer, seed: int) -> dict[str, int]:
     """The keyword `seed` for a method that takes it and does not have it yet."""
     takes_seed = "seed" in inspect.signature(method).parameters
     return {"seed": seed} if takes_seed and "seed" not in _settings_of(method) else {}
 
 
-def _settings_of(method: Method) -> dict:
+def _settings_of(method: Explainer) -> dict:
     """What `functools.partial` has bound, as far as it can be written down."""
     bound = method.keywords if isinstance(method, partial) else {}
     return {key: value if _is_plain(value) else _name_of(value) for key, value in bound.items()}
@@ -411,7 +358,7 @@ def comparisons(table: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFr
     Raises:
         ValueError: metric is no column of the table.
     """
-    check_names("metric", [metric], metrics_in(table))
+    check_choice("metric", metric, metrics_in(table))
     wide = table.pivot(index="picture", columns="method", values=metric)
     wide = wide[[name for name in table["method"].unique() if wide[name].notna().any()]]
     rows = []
@@ -463,7 +410,8 @@ class Plan:
 
     Attributes:
         model: a name or file for `labkit.models.load_model`.
-        methods: for each name in `METHODS`, the settings that differ from its defaults.
+        methods: names in `labkit.methods.REGISTRY`, each with the settings that differ from its
+            defaults.
         weights: for `load_model`; "random" ones are the same in every process.
         metrics: names in `METRICS`.
         seed: for the methods that take one.
@@ -481,13 +429,16 @@ class Plan:
         Raises:
             ValueError: an unknown method, metric or setting; the nearest name is suggested.
         """
-        check_names("methods", self.methods, METHODS)
-        check_names("metrics", self.metrics, METRICS)
+        for name in self.metrics:
+            check_choice("metrics", name, METRICS)
+        for name in self.methods:
+            check_choice("methods", name, REGISTRY)
         model = loaded(self.model, self.weights)
         for name, settings in self.methods.items():
-            parameters = inspect.signature(METHODS[name](model)).parameters
+            parameters = inspect.signature(explainer(name, model)).parameters
             known = [k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY]
-            check_names(f"settings of {name}", settings, known)
+            for setting in settings:
+                check_choice(f"settings of {name}", setting, known)
 
     def as_json(self) -> str:
         """The plan as a text that is equal for equal plans."""
@@ -498,7 +449,7 @@ class BrokenPictures(ValueError):
     """Some pictures or density maps could not be read; the message names each."""
 
 
-class Outcome(NamedTuple):
+class Finished(NamedTuple):
     """What a worker gives back for one picture and method."""
 
     row: dict | None
@@ -575,7 +526,7 @@ def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
 
 def _carried_out(
     plan: Plan, tasks: Sequence[tuple[Case, str]], executor: Executor | None, window: int
-) -> Iterator[tuple[tuple[Case, str], Outcome]]:
+) -> Iterator[tuple[tuple[Case, str], Finished]]:
     """Each task with its outcome, as they come; never more than `window` under way."""
     if executor is None:
         yield from ((task, _work(plan, *task)) for task in tasks)
@@ -584,18 +535,18 @@ def _carried_out(
         yield task, future.result()
 
 
-def _work(plan: Plan, case: Case, method: str) -> Outcome:
+def _work(plan: Plan, case: Case, method: str) -> Finished:
     """One picture and method, in whatever process this is."""
     model = loaded(plan.model, plan.weights)
-    explainer = partial(METHODS[method](model), **plan.methods[method])
+    method_as_asked = partial(explainer(method, model), **plan.methods[method])
     try:
-        row, relevance, curves = judge(
-            model, case, method, explainer, metrics=plan.metrics, seed=plan.seed
+        row, relevance, curves = evaluate_one(
+            model, case, method, method_as_asked, metrics=plan.metrics, seed=plan.seed
         )
     except (OSError, ValueError) as error:
-        return Outcome(None, {}, f"{type(error).__name__}: {error}")
+        return Finished(None, {}, f"{type(error).__name__}: {error}")
     arrays = {name: curve.score.numpy() for name, curve in curves.items()}
-    return Outcome(row, {"relevance": relevance.cpu().numpy(), **arrays})
+    return Finished(row, {"relevance": relevance.cpu().numpy(), **arrays})
 
 
 @lru_cache(maxsize=1)
@@ -624,7 +575,7 @@ def _result_file(out: Path, picture: str, method: str) -> Path:
     return out / "results" / picture / f"{method}.json"
 
 
-def _keep(out: Path, picture: str, method: str, outcome: Outcome) -> None:
+def _keep(out: Path, picture: str, method: str, outcome: Finished) -> None:
     """The map first: a result that is there means that both are."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **outcome.arrays)
@@ -636,20 +587,6 @@ def _keep(out: Path, picture: str, method: str, outcome: Outcome) -> None:
 def _read_table(plan: Plan, cases: Sequence[Case], out: Path) -> pd.DataFrame:
     files = [_result_file(out, case.name, method) for case in cases for method in plan.methods]
     return pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
-
-
-def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse names that are not known, and suggest the nearest.
-
-    Raises:
-        ValueError: a name is unknown.
-    """
-    known = list(known)
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{argument} must be among {', '.join(known)}, got {name!r}{hint}")
 
 
 def _check_cases(cases: Sequence[Case]) -> None:

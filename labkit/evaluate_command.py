@@ -15,7 +15,6 @@ import pandas as pd
 
 from labkit.data import load_heritage
 from labkit.evaluate import (
-    METHODS,
     METRICS,
     Case,
     Plan,
@@ -32,6 +31,7 @@ from labkit.evaluate import (
 from labkit.executors import add_workers, workers_of
 from labkit.figures import Figure, heatmap_rows, judged
 from labkit.files import write_atomically
+from labkit.methods import REGISTRY
 
 USUAL = ("gradcam", "fem", "rise", "lime")
 DISPLAYS = ("grid", "singles", "none")
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         **several,
         metavar="NAME",
-        help=f"of {', '.join(METHODS)}; by default {', '.join(USUAL)}",
+        help=f"of {', '.join(REGISTRY)}; by default {', '.join(USUAL)}",
     )
     parser.add_argument("--metric", **several, metavar="NAME", help=f"of {', '.join(METRICS)}")
     parser.add_argument("--model", default="minivgg-heritage", help="a name, or a file")
@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> None:
     plan.check()
     pictures = load_heritage(arguments.images or "generated", density_maps=arguments.density_maps)
     for line in pictures.missing:
-        print(f"without its twin: {line}")
+        print(f"no matching file: {line}")
     cases = spread(cases_of(pictures), arguments.limit)
     print(pictures.description)
     print(loaded(plan.model, plan.weights).description)

@@ -26,10 +26,10 @@ from torch import Tensor
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
-from labkit.evaluate import METHODS, check_names
 from labkit.figures import Figure, gallery, overlaid
 from labkit.files import write_atomically
 from labkit.images import open_image
+from labkit.methods import explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
 
@@ -45,7 +45,7 @@ REPORT_STYLE = (
 class Explanation(NamedTuple):
     """What one method said, and how it was asked.
 
-    method: its name in `labkit.evaluate.METHODS`.
+    method: its name in `labkit.methods.REGISTRY`.
     settings: those that were given; the others had their defaults.
     target: the class index.
     class_name: the class.
@@ -132,14 +132,13 @@ class Workbench:
 
     def cost(self, method: str, **settings: object) -> Cost:
         """What `run` would cost with these settings."""
-        check_names("method", [method], METHODS)
         return forecast(method, settings, self.image, self.per_image)
 
     def run(self, method: str, target: int | None = None, **settings: object) -> Explanation:
         """Ask a method, and keep what it says.
 
         Args:
-            method: a name in `labkit.evaluate.METHODS`.
+            method: a name in `labkit.methods.REGISTRY`.
             target: the class index; the most likely one by default.
             settings: of the method.
 
@@ -149,11 +148,11 @@ class Workbench:
             TypeError: target is not a whole number.
             IndexError: target is not one of the classes.
         """
-        check_names("method", [method], METHODS)
         target = int(self.probabilities.argmax()) if target is None else target
         check_target(target, len(self.model.classes))  # the edge detector does not look at it
+        explain = explainer(method, self.model)
         started = time.perf_counter()
-        relevance = METHODS[method](self.model)(self.model, self.image, target, **settings)
+        relevance = explain(self.model, self.image, target, **settings)
         seconds = time.perf_counter() - started
         name = self.model.classes[target]
         said = Explanation(method, settings, target, name, relevance, seconds, note(relevance))

@@ -74,6 +74,18 @@ def image():
     return torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(1))
 
 
+# Settings with which each method is soon done on `image`.
+FEW = {
+    "smoothgrad": {"n_samples": 3},
+    "integrated_gradients": {"n_steps": 3},
+    "occlusion": {"patch": 4, "stride": 3},
+    "rise": {"n_masks": 8, "cells": 4},
+    "lime": {"n_samples": 12, "segments": torch.arange(192).reshape(12, 16) // 48},
+    "perturbation": {"steps": 2},
+    "mask": {"steps": 2, "cells": 4, "baseline": 0.0},
+}
+
+
 def state_of(model):
     """All that an explainer must leave as it was."""
     return {

@@ -1,32 +1,45 @@
-"""The checks that all explainers share, and that every explainer obeys the one shape."""
+"""The checks that all explainers share, and that every method obeys the one shape."""
 
 from functools import partial
 
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import FEW, assert_untouched, state_of
 from torch import nn
 
-from labkit.explain import gradcam, input_gradient, saliency, sensitivity
-
-EXPLAINERS = {
-    "sensitivity": sensitivity,
-    "saliency": saliency,
-    "gradcam": partial(gradcam, layer="4"),
-}
-every_explainer = pytest.mark.parametrize("explain", EXPLAINERS.values(), ids=EXPLAINERS)
+from labkit.explain import input_gradient
+from labkit.methods import NOTHING, PROBABILITIES, REGISTRY, explainer
 
 
-@every_explainer
+@pytest.fixture(params=REGISTRY)
+def method(request):
+    return REGISTRY[request.param]
+
+
+@pytest.fixture(params=[name for name, method in REGISTRY.items() if method.needs != NOTHING])
+def asking(request):
+    """A method that asks the network."""
+    return REGISTRY[request.param]
+
+
+@pytest.fixture
+def explain(method, small_network):
+    return partial(explainer(method.name, small_network), **FEW.get(method.name, {}))
+
+
+@pytest.fixture
+def ask(asking, small_network):
+    return partial(explainer(asking.name, small_network), **FEW.get(asking.name, {}))
+
+
 def test_relevance_is_a_detached_float32_map_of_the_images_size(explain, small_network, image):
-    relevance = explain(small_network, image, 1)
+    relevance = explain(small_network, image, 2)
     assert relevance.shape == (12, 16)
     assert relevance.dtype == torch.float32
     assert not relevance.requires_grad
     assert relevance.abs().max() > 0
 
 
-@every_explainer
 def test_relevance_is_float32_whatever_the_precision_of_the_network(explain, small_network, image):
     single = explain(small_network, image, 1)
     double = explain(small_network.double(), image.double(), 1)
@@ -34,7 +47,6 @@ def test_relevance_is_float32_whatever_the_precision_of_the_network(explain, sma
     assert torch.allclose(double, single, rtol=1e-4, atol=1e-6)
 
 
-@every_explainer
 def test_the_model_comes_back_as_it_was(explain, small_network, image):
     small_network[0].weight.requires_grad_(False)
     before = state_of(small_network)
@@ -42,15 +54,13 @@ def test_the_model_comes_back_as_it_was(explain, small_network, image):
     assert_untouched(small_network, before)
 
 
-@every_explainer
-def test_the_model_comes_back_as_it_was_after_an_error(explain, small_network, image):
+def test_the_model_comes_back_as_it_was_after_an_error(ask, small_network, image):
     before = state_of(small_network)
     with pytest.raises(IndexError):
-        explain(small_network, image, 3)
+        ask(small_network, image, 3)
     assert_untouched(small_network, before)
 
 
-@every_explainer
 def test_the_image_is_left_alone(explain, small_network, image):
     before = image.clone()
     explain(small_network, image, 0)
@@ -59,28 +69,23 @@ def test_the_image_is_left_alone(explain, small_network, image):
     assert not image.requires_grad
 
 
-@every_explainer
 def test_train_and_eval_mode_frozen_and_not_give_one_map(explain, small_network, image):
     first = explain(small_network, image, 1)
     small_network.eval().requires_grad_(False)
     assert torch.equal(explain(small_network, image, 1), first)
 
 
-@every_explainer
-@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_gradients_are_taken_where_the_caller_switched_them_off(
-    explain, context, small_network, image
-):
+def test_gradients_are_taken_where_the_caller_switched_them_off(explain, small_network, image):
     expected = explain(small_network, image, 1)
-    with context():
-        assert torch.equal(explain(small_network, image, 1), expected)
-        assert torch.equal(explain(small_network, image * 1.0, 1), expected)
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            assert torch.equal(explain(small_network, image, 1), expected), context
+            assert torch.equal(explain(small_network, image * 1.0, 1), expected), context
 
 
-@every_explainer
-def test_bad_input_is_named_with_the_way_out(explain, small_network, image):
+def test_bad_input_is_named_with_the_way_out(ask, asking, small_network, image):
     cases = [
-        (TypeError, r"model must be a torch.nn.Module, got function", (lambda x: x, image, 0)),
+        (TypeError, r"model must be a torch.nn.Module, got builtin", (len, image, 0)),
         (ValueError, r"\[1, 3, 12, 16\]; pass one image.*images\[0\]", (None, image[None], 0)),
         (ValueError, r"image must have shape \[C, H, W\], got \[12, 16\]", (None, image[0], 0)),
         (ValueError, r"image must have shape", (None, torch.zeros(3, 0, 4), 0)),
@@ -92,9 +97,11 @@ def test_bad_input_is_named_with_the_way_out(explain, small_network, image):
         (TypeError, r"class index \(int\), got str; .*classes.index", (None, image, "healthy")),
         (TypeError, r"got bool", (None, image, True)),
     ]
+    if asking.needs == PROBABILITIES:  # which a function gives as well
+        cases[0] = (TypeError, r"model must be a network, or a function .*got int", (7, image, 0))
     for error, text, (model, *rest) in cases:
         with pytest.raises(error, match=text):
-            explain(model or small_network, *rest)
+            ask(small_network if model is None else model, *rest)
 
 
 @pytest.mark.parametrize(

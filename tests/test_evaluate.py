@@ -1,4 +1,3 @@
-import inspect
 import json
 import os
 import subprocess
@@ -18,7 +17,6 @@ from torch.testing import assert_close
 from labkit import evaluate as module
 from labkit.data import load_heritage
 from labkit.evaluate import (
-    METHODS,
     METRICS,
     BrokenPictures,
     Case,
@@ -28,12 +26,13 @@ from labkit.evaluate import (
     cases_of,
     comparisons,
     evaluate,
-    judge,
+    evaluate_one,
     load_maps,
     run,
     summary,
 )
-from labkit.explain import learn_perturbation, rise, sensitivity
+from labkit.explain import rise, sensitivity
+from labkit.methods import explainer
 from labkit.metrics import cc, deletion, density_map
 from labkit.models import load_model
 
@@ -65,14 +64,6 @@ def made_table(**columns):
         for method, values in columns.items()
     ]
     return pd.DataFrame(rows)
-
-
-def test_a_perturbation_is_learned_with_its_own_defaults(model):
-    said = inspect.signature(METHODS["perturbation"](model)).parameters
-    own = inspect.signature(learn_perturbation).parameters
-    assert {name: said[name].default for name in ("steps", "l1")} == {
-        name: own[name].default for name in ("steps", "l1")
-    }
 
 
 def test_each_cell_is_what_the_metric_says_of_the_map(model):
@@ -128,7 +119,7 @@ def test_the_target_can_be_given(model):
 
 
 def test_forward_passes_are_counted_in_images(model):
-    biased = METHODS["biased"](model)
+    biased = explainer("biased", model)
     methods = {"rise": partial(rise, n_masks=19), "none": uniform, "biased": biased}
     table = evaluate(model, [case(0)], methods, metrics=[]).set_index("method")
     assert table["forward_passes"].to_dict() == {"rise": 19, "none": 0, "biased": 1}
@@ -139,12 +130,12 @@ def test_the_seed_goes_to_methods_that_take_one(model):
     table = evaluate(model, [case(0)], methods, metrics=[], seed=3).set_index("method")
     assert table.loc["a", "seed"] == 3
     assert json.loads(table.loc["b", "settings"]) == {"n_masks": 8, "seed": 5}
-    given, _, _ = judge(model, case(0), "a", methods["a"], metrics=[], seed=3)
+    given, _, _ = evaluate_one(model, case(0), "a", methods["a"], metrics=[], seed=3)
     assert given["seed"] == 3
 
 
 def test_two_runs_give_the_same_table(model):
-    methods = {"rise": partial(rise, n_masks=16), "edges": METHODS["edges"](model)}
+    methods = {"rise": partial(rise, n_masks=16), "edges": explainer("edges", model)}
     tables = [evaluate(model, [case(0), case(1)], methods, metrics=[]) for _ in range(2)]
     pd.testing.assert_frame_equal(*(table.drop(columns=TIMES) for table in tables))
 
@@ -279,7 +270,7 @@ def files(tmp_path):
 
 def test_run_gives_the_table_of_evaluate(model, files, tmp_path):
     table = run(PLAN, files, tmp_path / "out")
-    methods = {name: partial(METHODS[name](model), **PLAN.methods[name]) for name in PLAN.methods}
+    methods = {name: partial(explainer(name, model), **PLAN.methods[name]) for name in PLAN.methods}
     expected = evaluate(model, files, methods, metrics=PLAN.metrics)
     pd.testing.assert_frame_equal(table.drop(columns=TIMES), expected.drop(columns=TIMES))
     saved = pd.read_csv(tmp_path / "out" / "table.csv", keep_default_na=True)

@@ -57,7 +57,7 @@ def test_singles_have_a_figure_for_each_picture_and_method(folders):
 def test_what_lacks_its_twin_is_said(folders, capsys):
     (folders[1] / "picture1.png").unlink()
     assert main(arguments(folders, "--display", "none")) == 0
-    assert "without its twin: picture1.png has no density map" in capsys.readouterr().out
+    assert "no matching file: picture1.png has no density map" in capsys.readouterr().out
 
 
 def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
@@ -94,12 +94,12 @@ def test_settings_are_read_as_python_writes_them():
     [
         (["--set", "rise.p=0.5"], "with a method of --method, got 'rise.p=0.5'"),
         (["--set", "gradcam"], "METHOD.SETTING=VALUE"),
-        (["--set", "gradcam.k=2"], "settings of gradcam must be among"),
+        (["--set", "gradcam.k=2"], "settings of gradcam must be one of"),
         (["--limit", "0"], "must be at least 1, got 0"),
         (["--model", "minivg"], "did you mean 'minivgg'?"),
         (["--images", "nowhere"], "got 'nowhere', which is no folder"),
         (["--method", "grad-cam"], "did you mean 'gradcam'?"),
-        (["--metric", "cx"], "metrics must be among"),
+        (["--metric", "cx"], "metrics must be one of"),
         (["--scheduler", "tcp://127.0.0.1:9"], "address of a running dask scheduler"),
     ],
 )

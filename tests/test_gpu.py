@@ -16,8 +16,9 @@ from labkit import explain
 from labkit.cost import speed
 from labkit.engine.batches import GPU_BATCH, GPU_BYTES_PER_VALUE, choose_batch_size
 from labkit.engine.hooks import activations_and_gradients, receptive_field
-from labkit.evaluate import METHODS, Case, Plan, evaluate, load_maps, loaded, run
+from labkit.evaluate import Case, Plan, evaluate, load_maps, loaded, run
 from labkit.figures import curves, feature_maps, gallery, heatmaps, learning
+from labkit.methods import REGISTRY, explainer
 from labkit.metrics import (
     blurred,
     deletion,
@@ -99,7 +100,7 @@ def attached(model, image):
     return probed(image[None])[0].detach()
 
 
-MAPS = {  # beside those of METHODS; all on the image's device
+MAPS = {  # beside those of the registry; all on the image's device
     "input_gradient": lambda m, x: explain.input_gradient(m, x, 1),
     "a baseline": lambda m, x: explain.integrated_gradients(m, x, 1, baseline=x / 2, n_steps=3),
     "a cover": lambda m, x: explain.occlusion(m, x, 1, baseline=x.mean((1, 2), keepdim=True)),
@@ -141,13 +142,13 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_the_map_of_a_method_is_the_cpus(network, twin, image, method):
     there = image.to("cuda")
     before = state_of(twin)
-    S = METHODS[method](twin)(twin, there, 1, **FEW.get(method, {}))
+    S = explainer(method, twin)(twin, there, 1, **FEW.get(method, {}))
     assert S.device == there.device
-    assert_agree(S, METHODS[method](network)(network, image, 1, **FEW.get(method, {})))
+    assert_agree(S, explainer(method, network)(network, image, 1, **FEW.get(method, {})))
     assert_untouched(twin, before)
     assert note(S) == note(S.cpu())
 
@@ -181,7 +182,7 @@ def test_a_table_is_the_cpus(network, twin):
     case = Case("noise", picture(), fixations=fixations, target=1, **truth)
     names = ("sensitivity", "gradcam", "centre", "random")
     here, there = (
-        evaluate(model, [case], {name: METHODS[name](model) for name in names})
+        evaluate(model, [case], {name: explainer(name, model) for name in names})
         for model in (network, twin)
     )
     numbers = here.select_dtypes("number").columns.drop("seconds")

@@ -18,7 +18,7 @@ ALL_METHODS = """
 import json, resource, sys
 from functools import partial
 import torch
-from labkit.evaluate import METHODS
+from labkit.methods import explainer
 from labkit.engine.hooks import activations
 from labkit.metrics import deletion
 from labkit.models import feature_layers, last_conv, load_model
@@ -33,7 +33,7 @@ few = {
     "occlusion": {"patch": 112, "stride": 112}, "rise": {"n_masks": 8}, "lime": {"n_samples": 8},
     "perturbation": {"steps": 1}, "mask": {"steps": 1},
 }
-maps = {method: METHODS[method](model)(model, image, 7, **s) for method, s in few.items()}
+maps = {method: explainer(method, model)(model, image, 7, **s) for method, s in few.items()}
 print(json.dumps({
     "last_conv": last_conv(model),
     "layers": feature_layers(model),

@@ -76,11 +76,17 @@ def class_probabilities(model: BlackBox, images: Tensor, *, gradient: bool = Fal
         `[N, K]`, float, on the images' device.
 
     Raises:
+        TypeError: model is neither a network nor a function.
         ValueError: the result is not `[N, K]`, or is not finite.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(gradient):
         if isinstance(model, nn.Module):
             return halving(lambda some: _softmax(logits_of(model, some, gradient=gradient)), images)
+        if not callable(model):
+            raise TypeError(
+                "model must be a network, or a function from images [N, C, H, W] to class "
+                f"probabilities [N, K], got {type(model).__name__}"
+            )
         rows = torch.as_tensor(model(images.clone()), device=images.device)
     if rows.ndim != 2 or len(rows) != len(images):
         raise ValueError(
@@ -106,16 +112,3 @@ def target_probability(model: BlackBox, images: Tensor, target: int) -> Tensor:
     rows = class_probabilities(model, images)
     check_target(target, rows.shape[1])
     return rows[:, target]
-
-
-def check_black_box(model: BlackBox) -> None:
-    """Refuse what can neither be run nor called.
-
-    Raises:
-        TypeError: model is neither a network nor a function.
-    """
-    if not callable(model):
-        raise TypeError(
-            "model must be a network, or a function from images [N, C, H, W] to class "
-            f"probabilities [N, K], got {type(model).__name__}"
-        )

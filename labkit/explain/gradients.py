@@ -226,5 +226,5 @@ def _noisy_copies(image: Tensor, noise: float, n_samples: int, seed: int) -> Ite
     generator = torch.Generator().manual_seed(seed)
     sigma = noise * (image.max() - image.min())
     for _ in range(n_samples):
-        drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype)
-        yield image + sigma * drawn.to(image.device)
+        drawn = torch.randn(image.shape, generator=generator)  # the same in every precision
+        yield image + sigma * drawn.to(image)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labkit.checks import check_count
-from labkit.engine.batches import BlackBox, check_black_box, target_probability
+from labkit.engine.batches import BlackBox, target_probability
 from labkit.engine.contract import as_image, check_image
 from labkit.engine.questions import probabilities_covered
 from labkit.engine.windows import coverage, window_intervals
@@ -55,7 +55,6 @@ def occlusion(
         TypeError: one of them is of the wrong kind.
     """
     check_image(image)
-    check_black_box(model)
     patch, stride = _sides("patch", patch), _sides("stride", stride)
     _check_windows(patch, stride, image.shape[1:])
     rows, columns = map(window_intervals, image.shape[1:], patch, stride)

@@ -1,0 +1,268 @@
+"""The one registry of methods: what labkit knows of each beyond the function itself.
+
+    explainer("rise", model)(model, image, target, n_masks=500)
+
+`evaluate`, the cost forecast, the workbench, the dashboard, the tests and the docs read it. Another
+method is another record here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import Parameter, signature
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from labkit import explain
+from labkit.checks import check_choice
+from labkit.engine.contract import settings_of
+from labkit.engine.windows import window_intervals
+from labkit.metrics import baselines
+from labkit.models import last_conv
+
+Explainer = Callable[..., Tensor]
+
+# What a method needs of the model: feature maps at a layer, a gradient, or only the probabilities,
+# which any function can give; or nothing, for maps that know the picture alone.
+MAPS, GRADIENT, PROBABILITIES, NOTHING = "feature maps", "gradient", "probabilities", "nothing"
+
+
+class Passes(NamedTuple):
+    """Images that go through a network: forward only, and forward and back."""
+
+    forward: int = 0
+    gradient: int = 0
+
+
+class Setting(NamedTuple):
+    """A setting that a control can move."""
+
+    label: str
+    value: float  # where the control starts; a whole number for a setting that takes only those
+    minimum: float
+    maximum: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is known of one method.
+
+    Attributes:
+        name: in tables and on the command line.
+        title: for readers, with the lab that explains it.
+        explain: `explain(model, image, target, **settings)` -> `[H, W]`.
+        needs: of the model: `MAPS`, `GRADIENT`, `PROBABILITIES` or `NOTHING`.
+        passes: from all settings, by name, and the image `[C, H, W]`.
+        settings: those worth a control, by name.
+    """
+
+    name: str
+    title: str
+    explain: Explainer
+    needs: str
+    passes: Callable[[Mapping[str, Any], Tensor], Passes]
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    def explainer(self, model: nn.Module) -> Explainer:
+        """The method with the layer bound that it reads in this network, if it reads one.
+
+        Raises:
+            ValueError: the method needs feature maps, and the network has none.
+        """
+        return partial(self.explain, layer=last_conv(model)) if self.needs == MAPS else self.explain
+
+    def cost(self, settings: Mapping[str, object], image: Tensor) -> Passes:
+        """The passes of a run with these settings, the others at their defaults."""
+        parameters = signature(self.explain).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
+        return self.passes(defaults | dict(settings), image)
+
+
+def biased_sensitivity(
+    model: nn.Module, image: Tensor, target: int, *, gamma: float = 0.25, rule: str = "ratio"
+) -> Tensor:
+    """`sensitivity` of the network that `biased` makes: `[H, W]`, not negative."""
+    return explain.sensitivity(explain.biased(model, gamma, rule), image, target)
+
+
+@settings_of(explain.learn_perturbation)
+def perturbation(model: nn.Module, image: Tensor, target: int, **settings: Any) -> Tensor:
+    """The `perturbation_map` of what `learn_perturbation` learns: `[H, W]`, not negative."""
+    return explain.perturbation_map(explain.learn_perturbation(model, image, target, **settings))
+
+
+def _centre(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.centre_gaussian(image.shape[1:]).to(image.device)
+
+
+def _uniform(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.uniform(image.shape[1:]).to(image.device)
+
+
+def _random(model: nn.Module, image: Tensor, target: int, *, seed: int = 0) -> Tensor:
+    return baselines.random_map(image.shape[1:], seed=seed).to(image.device)
+
+
+def _edges(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    return baselines.edges(image)
+
+
+def _one_gradient(settings: Mapping[str, Any], image: Tensor) -> Passes:
+    return Passes(gradient=1)
+
+
+def _one_pass(settings: Mapping[str, Any], image: Tensor) -> Passes:
+    return Passes(forward=1)
+
+
+def _no_pass(settings: Mapping[str, Any], image: Tensor) -> Passes:
+    return Passes()
+
+
+def _forward(name: str) -> Callable[[Mapping[str, Any], Tensor], Passes]:
+    """As many forward passes as this setting says."""
+    return lambda settings, image: Passes(forward=settings[name])
+
+
+def _gradients(name: str) -> Callable[[Mapping[str, Any], Tensor], Passes]:
+    """As many gradients as this setting says."""
+    return lambda settings, image: Passes(gradient=settings[name])
+
+
+def _windows(settings: Mapping[str, Any], image: Tensor) -> Passes:
+    """One for each window, and one for the picture itself."""
+    sides = zip(*(_pair(settings[name]) for name in ("patch", "stride")), strict=True)
+    down, across = (
+        len(window_intervals(side, *window))
+        for side, window in zip(image.shape[1:], sides, strict=True)
+    )
+    return Passes(forward=1 + down * across)
+
+
+def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
+    return setting if isinstance(setting, tuple) else (setting, setting)
+
+
+RECORDS = (
+    Method("gradcam", "Grad-CAM (lab 4)", explain.gradcam, MAPS, _one_pass),
+    Method(
+        "fem",
+        "FEM (lab 4)",
+        explain.fem,
+        MAPS,
+        _one_pass,
+        {"k": Setting("Standard deviations k", 2.0, 0.0, 4.0, 0.25)},
+    ),
+    Method("sensitivity", "squared gradient (lab 2)", explain.sensitivity, GRADIENT, _one_gradient),
+    Method("saliency", "saliency (lab 2)", explain.saliency, GRADIENT, _one_gradient),
+    Method(
+        "gradient_times_input",
+        "gradient x input (lab 2)",
+        explain.gradient_times_input,
+        GRADIENT,
+        _one_gradient,
+    ),
+    Method(
+        "smoothgrad",
+        "SmoothGrad (lab 2)",
+        partial(explain.smoothgrad, explain=explain.sensitivity),
+        GRADIENT,
+        _gradients("n_samples"),
+        {
+            "n_samples": Setting("Noisy copies", 25, 2, 200, 1),
+            "noise": Setting("Noise", 0.15, 0.0, 0.6, 0.05),
+        },
+    ),
+    Method(
+        "integrated_gradients",
+        "integrated gradients (lab 2)",
+        explain.integrated_gradients,
+        GRADIENT,
+        _gradients("n_steps"),
+        {"n_steps": Setting("Steps", 50, 5, 300, 5)},
+    ),
+    Method(
+        "occlusion",
+        "occlusion (lab 2)",
+        explain.occlusion,
+        PROBABILITIES,
+        _windows,
+        {
+            "patch": Setting("Patch, pixels", 32, 4, 112, 4),
+            "stride": Setting("Stride, pixels", 14, 2, 56, 2),
+        },
+    ),
+    Method(
+        "biased",
+        "biased gradient (lab 3)",
+        biased_sensitivity,
+        GRADIENT,
+        _one_gradient,
+        {"gamma": Setting("Gamma", 0.25, 0.0, 2.0, 0.05)},
+    ),
+    Method(
+        "rise",
+        "RISE (lab 5)",
+        explain.rise,
+        PROBABILITIES,
+        _forward("n_masks"),
+        {
+            "n_masks": Setting("Masks", 500, 50, 4000, 50),
+            "cells": Setting("Cells", 8, 2, 16, 1),
+            "p": Setting("Share shown p", 0.5, 0.05, 0.95, 0.05),
+        },
+    ),
+    Method(
+        "lime",
+        "LIME (lab 5)",
+        explain.lime,
+        PROBABILITIES,
+        _forward("n_samples"),
+        {"n_samples": Setting("Samples", 300, 50, 2000, 50)},
+    ),
+    Method(
+        "perturbation",
+        "learned perturbation (lab 7)",
+        perturbation,
+        GRADIENT,
+        _gradients("steps"),
+        {
+            "steps": Setting("Steps", 200, 20, 1000, 20),
+            "l1": Setting("Cost of a change", 0.03, 0.0, 1.0, 0.01),
+        },
+    ),
+    Method(
+        "mask",
+        "learned mask (lab 7)",
+        explain.learn_mask,
+        GRADIENT,
+        _gradients("steps"),
+        {
+            "steps": Setting("Steps", 100, 20, 500, 20),
+            "area": Setting("Cost of the area", 0.3, 0.0, 2.0, 0.05),
+        },
+    ),
+    Method("centre", "centre (asks no network)", _centre, NOTHING, _no_pass),
+    Method("uniform", "uniform map (asks no network)", _uniform, NOTHING, _no_pass),
+    Method("random", "random map (asks no network)", _random, NOTHING, _no_pass),
+    Method("edges", "edge detector (asks no network)", _edges, NOTHING, _no_pass),
+)
+REGISTRY: Mapping[str, Method] = {method.name: method for method in RECORDS}
+
+
+def explainer(name: str, model: nn.Module) -> Explainer:
+    """A method by its name: `explain(model, image, target, **settings)` -> `[H, W]`.
+
+    Args:
+        name: of a record in `REGISTRY`.
+        model: the network to explain; it decides which layer is read.
+
+    Raises:
+        ValueError: there is no such method, or it needs feature maps and the network has none.
+    """
+    check_choice("method", name, REGISTRY)
+    return REGISTRY[name].explainer(model)
