@@ -10,6 +10,7 @@ only with many more masks.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from numbers import Real
@@ -113,7 +114,7 @@ def rise(model: BlackBox, image: Tensor, target: int, **settings: Any) -> Tensor
         TypeError: until is not a number, or a count not a whole one.
         IndexError: target is not one of the classes.
     """
-    *_, (_, S) = rise_steps(model, image, target, **settings)
+    ((_, S),) = deque(rise_steps(model, image, target, **settings), maxlen=1)  # keeps one map
     return S
 
 
@@ -126,7 +127,7 @@ def rise_all(model: BlackBox, image: Tensor, **settings: Any) -> Tensor:
     Returns:
         `[K, H, W]`, probabilities; with "coverage" they sum to 1 over the classes.
     """
-    *_, sums = _sums(partial(class_probabilities, model), image, **settings)
+    (sums,) = deque(_sums(partial(class_probabilities, model), image, **settings), maxlen=1)
     return sums.S()
 
 
