@@ -1,10 +1,17 @@
-"""Small networks with weights set by hand, and the folder of real networks and pictures."""
+"""Small networks with weights set by hand, and the folder of real ones."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from skips import (  # noqa: F401 (pytest looks for its hooks here)
+    needs,
+    needs_module,
+    pytest_addoption,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 from torch import nn
 
 # The tests make their images on the CPU, and know its numbers. A GPU is hidden from them, and from
@@ -17,8 +24,7 @@ REAL = Path(__file__).parents[2] / "shared" / "real"
 
 @pytest.fixture(scope="session")
 def real_folder():
-    if not REAL.is_dir():
-        pytest.skip("no real networks and pictures on this machine")
+    needs("real networks and pictures", "in ../shared/real, see README.md", there=REAL.is_dir())
     return REAL
 
 
