@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-from distributed import Client, LocalCluster
 
 from benchmarks import timing
 from benchmarks.forward import passes
@@ -73,6 +72,8 @@ def planned(network: str) -> Plan:
 
 def on_a_cluster(network: str, quick: bool) -> Measurement:
     """The same on one worker and on two; what the workers' processes hold is not measured."""
+    from distributed import Client, LocalCluster  # the extra cluster; the report does without
+
     pictures = [case(f"chelsea{i}") for i in range(2 if quick else PICTURES)]
     settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with LocalCluster(**settings) as cluster, Client(cluster) as client:
