@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import needs
 
 from benchmarks import __main__ as bench
 from benchmarks import report, timing
@@ -134,7 +135,7 @@ def blocks(network):
     return Workload("Blocks", network, ways, ["small"])
 
 
-@pytest.mark.skipif(not timing.CLEAR.exists(), reason="only Linux tells a process' peak")
+@pytest.mark.needs("Linux, which tells a process' peak", there=timing.CLEAR.exists())
 def test_the_peak_of_a_way_is_its_own():
     (one,) = timing.measurements({blocks: ("first", "second")}, quick=True)
     assert one.network == "first"
@@ -286,8 +287,7 @@ def test_every_module_measures_when_it_is_run(module):
 
 
 def test_make_bench_runs_them_all():
-    if shutil.which("make") is None:
-        pytest.skip("there is no make")
+    needs("make", "sudo apt install make", there=shutil.which("make"))
     ran = subprocess.run(["make", "-n", "bench"], cwd=ROOT, capture_output=True, text=True)
     assert re.search(r"--extras lab,conformance,cluster,grading\b", ran.stdout)
     assert re.search(r"-m benchmarks$", ran.stdout, re.MULTILINE)

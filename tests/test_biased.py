@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs_module, state_of
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -225,8 +225,8 @@ class CaptumSees(nn.Module):
 @pytest.mark.parametrize("target", [0, 1, 2])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_captums_gamma_rule_agrees(target, seed):
-    attr = pytest.importorskip("captum.attr")
-    rules = pytest.importorskip("captum.attr._utils.lrp_rules")
+    attr = needs_module("captum.attr", "conformance")
+    rules = needs_module("captum.attr._utils.lrp_rules", "conformance")
     network, x = small_cnn(seed), random_image(3, 12, 16)
     peer = CaptumSees(network)
     for layer in peer.modules():
@@ -240,10 +240,10 @@ def test_captums_gamma_rule_agrees(target, seed):
 
 
 def zennits_relevance(network, x, target, *, conv, dense, first=None):
-    composites = pytest.importorskip("zennit.composites")
-    attribution = pytest.importorskip("zennit.attribution")
-    rules = pytest.importorskip("zennit.rules")
-    types = pytest.importorskip("zennit.types")
+    composites = needs_module("zennit.composites", "conformance")
+    attribution = needs_module("zennit.attribution", "conformance")
+    rules = needs_module("zennit.rules", "conformance")
+    types = needs_module("zennit.types", "conformance")
     layer_map = [
         (types.Activation, rules.Pass()),
         (types.AvgPool, rules.Norm()),
@@ -267,7 +267,7 @@ def likely_class(network, x):
 
 @pytest.mark.parametrize("seed", [3, 7])
 def test_zennits_gamma_agrees_where_nothing_is_negative(seed):
-    rules = pytest.importorskip("zennit.rules")
+    rules = needs_module("zennit.rules", "conformance")
     network, x = small_cnn(seed), random_image(3, 12, 16).abs()
     target, gamma = likely_class(network, x), rules.Gamma(0.25, stabilizer=1e-9)
     expected = zennits_relevance(network, x, target, conv=gamma, dense=gamma)
@@ -277,7 +277,7 @@ def test_zennits_gamma_agrees_where_nothing_is_negative(seed):
 
 @pytest.mark.parametrize("seed", [3, 7])
 def test_zennits_gamma_agrees_behind_a_plain_first_layer(seed):
-    rules = pytest.importorskip("zennit.rules")
+    rules = needs_module("zennit.rules", "conformance")
     network, x = small_cnn(seed), random_image(3, 12, 16)
     target, gamma = likely_class(network, x), rules.Gamma(0.25, stabilizer=1e-9)
     first = rules.Epsilon(1e-9)
@@ -287,7 +287,7 @@ def test_zennits_gamma_agrees_behind_a_plain_first_layer(seed):
 
 
 def test_a_huge_gamma_is_zennits_z_plus():
-    rules = pytest.importorskip("zennit.rules")
+    rules = needs_module("zennit.rules", "conformance")
     network, x = small_cnn(), random_image(3, 12, 16).abs()
     z_plus = rules.ZPlus(stabilizer=1e-9)
     expected = zennits_relevance(network, x, 1, conv=z_plus, dense=z_plus)

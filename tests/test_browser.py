@@ -15,7 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import skimage.data
+from conftest import needs
 from PIL import Image
+from playwright.sync_api import TimeoutError, sync_playwright
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -110,10 +112,8 @@ def wait_for(address, process, log):
 
 @pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
+    needs("Chromium", "sudo apt install chromium", there=CHROMIUM)
+    with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
@@ -122,7 +122,6 @@ def browser():
 
 def opened(browser, server, name, control):
     """A lab, run as far as the control with this label."""
-    api = pytest.importorskip("playwright.sync_api")
     start_kernel(server, name)
     for _ in range(4):  # JupyterLab may ask for a kernel, or lose it, until the page is reloaded
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -134,10 +133,10 @@ def opened(browser, server, name, control):
             if shows(page, control):
                 page.set_default_timeout(120_000)
                 return page
-        except api.TimeoutError:
+        except TimeoutError:
             pass
         page.close()
-    pytest.skip("JupyterLab did not get to its kernel in four tries")
+    needs("a kernel, to which JupyterLab did not get in four tries", there=False)
 
 
 def shows(page, control):

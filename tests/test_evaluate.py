@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs_module, state_of
 from PIL import Image
 from torch.testing import assert_close
 
@@ -319,7 +319,7 @@ def test_every_process_draws_the_same_random_weights():
 
 
 def test_a_dask_cluster_gives_the_same_table(files, tmp_path):
-    distributed = pytest.importorskip("distributed")
+    distributed = needs_module("distributed", "cluster")
     expected = run(PLAN, files, tmp_path / "one")
     with (
         distributed.LocalCluster(
@@ -403,7 +403,7 @@ assert len(table) == len(cases) * 4 and not table.duplicated(["picture", "method
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.needs("a system that forks", there=hasattr(os, "fork"))
 def test_killed_twenty_times_nothing_is_lost_or_repeated(tmp_path):
     for seed in range(30):
         Image.fromarray(picture(seed)).save(tmp_path / f"picture{seed}.png")

@@ -3,6 +3,7 @@ import argparse
 import pandas as pd
 import pytest
 import torch
+from conftest import needs_module
 from PIL import Image
 
 from labkit.__main__ import main
@@ -105,7 +106,7 @@ def test_settings_are_read_as_python_writes_them():
 )
 def test_bad_input_is_one_line(folders, capsys, changed, said):
     if "--scheduler" in changed:
-        pytest.importorskip("distributed")
+        needs_module("distributed", "cluster")
     assert main(arguments(folders, *changed)) == 1
     error = capsys.readouterr().err
     assert error.startswith("labkit: ")

@@ -97,7 +97,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc's memory")
+@pytest.mark.needs("glibc", there=platform.libc_ver()[0] == "glibc")
 def test_freed_memory_is_used_again():
     def faults(keep):
         plain = {name: v for name, v in os.environ.items() if not name.startswith("MALLOC_")}

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from conftest import needs_module
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -146,7 +147,7 @@ def test_the_stub_is_nbgraders_too():
 
 @pytest.mark.slow
 def test_nbgrader_releases_the_same_text(tmp_path):
-    pytest.importorskip("nbgrader")
+    needs_module("nbgrader", "grading")
     shutil.copytree(ROOT / "solutions", tmp_path / "solutions")
     shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
     # nbgrader starts alembic by name

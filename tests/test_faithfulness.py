@@ -1,5 +1,6 @@
 """Deletion and insertion, by hand and against the authors' loop, torchcam and Quantus."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -7,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs, needs_module, state_of
 from scipy.ndimage import gaussian_filter
 from torch import nn
 from torch.testing import assert_close
@@ -294,7 +295,7 @@ def test_no_pass_is_wasted(small_network, image, relevance):
 
 @pytest.mark.parametrize(("n_steps", "baseline"), [(12, 0.0), (7, 0.0), (20, "blur")])
 def test_torchcam_agrees(small_network, image, n_steps, baseline):
-    pytest.importorskip("torchcam", minversion="0.5")
+    needs_module("torchcam", "conformance")
     from torchcam.methods import GradCAM
     from torchcam.metrics import DeletionInsertionMetric
 
@@ -318,7 +319,7 @@ def test_torchcam_agrees(small_network, image, n_steps, baseline):
 
 
 def test_quantus_agrees(small_network, image, relevance):
-    quantus = pytest.importorskip("quantus")
+    quantus = needs_module("quantus", "conformance")
     flipping = quantus.PixelFlipping(  # values, not pixels: three a pixel
         features_in_step=3 * 16,
         normalise=False,
@@ -478,7 +479,7 @@ print(peak() / few)
 
 
 def test_memory_does_not_grow_with_the_number_of_steps():
-    pytest.importorskip("resource")
+    needs("Unix, which counts a process' memory", there=os.name == "posix")
     ran = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )

@@ -28,7 +28,7 @@ from data_scripts import (
 from labkit.data import PLANTVILLAGE_FOLDERS, load_heritage, load_leaves
 from labkit.models import PRETRAINED, weights_file
 
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git on this machine")
+needs_git = pytest.mark.needs("git", "sudo apt install git", there=shutil.which("git"))
 
 
 @pytest.fixture
@@ -464,7 +464,7 @@ def client(tmp_path, monkeypatch, body):
     monkeypatch.setenv("PATH", str(program.parent))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="its programs are made otherwise")
+@pytest.mark.needs("programs that start with #!", there=os.name != "nt")
 def test_kaggles_client_is_asked_for_the_archive(competition, tmp_path, monkeypatch):
     archive = archive_of(competition, tmp_path / "a.zip")
     name = "plant-pathology-2020-fgvc7"
@@ -477,7 +477,7 @@ shutil.copy({str(archive)!r}, sys.argv[6] + "/{name}.zip")"""
     assert "scab/Train_0.jpg" in files_in(tmp_path / "out")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="its programs are made otherwise")
+@pytest.mark.needs("programs that start with #!", there=os.name != "nt")
 def test_what_kaggles_client_wants_is_said(tmp_path, monkeypatch):
     client(tmp_path, monkeypatch, "sys.exit(3)")
     with pytest.raises(SystemExit, match=r"exit status 3 .*token.*rules at https://www\.kaggle"):

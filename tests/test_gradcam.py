@@ -1,7 +1,7 @@
 """Grad-CAM, worked out by hand and against captum and torchcam."""
 
-import pytest
 import torch
+from conftest import needs_module
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -48,7 +48,7 @@ def test_relu_comes_before_upsampling(two_channels):
 
 
 def test_captum_agrees_on_the_raw_map(small_network, image):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     network = small_network.eval()
     explainer = captum.LayerGradCam(network, network[3])
     raw = explainer.attribute(image[None], target=2, relu_attributions=True)
@@ -57,7 +57,7 @@ def test_captum_agrees_on_the_raw_map(small_network, image):
 
 
 def test_torchcam_agrees_on_the_raw_map(small_network, image):
-    torchcam = pytest.importorskip("torchcam.methods")
+    torchcam = needs_module("torchcam.methods", "conformance")
     network = small_network.eval()
     with torchcam.GradCAM(network, target_layer="3", input_shape=(3, 12, 16)) as explainer:
         scores = network(image[None].requires_grad_())

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs_module, state_of
 from torch import nn
 from torch.testing import assert_close
 
@@ -80,7 +80,7 @@ class AddToAll(nn.Module):
 
 
 def test_captum_agrees(small_network, image):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     network = nn.Sequential(*(nn.ReLU() if isinstance(m, nn.ReLU) else m for m in small_network))
     signed = captum.Saliency(network.eval()).attribute(image[None], target=1, abs=False)[0]
     assert_close(input_gradient(small_network, image, 1), signed, rtol=0, atol=1e-7)
@@ -178,7 +178,7 @@ def without_in_place(network):
     ],
 )
 def test_captums_noise_tunnel_agrees(small_network, image, monkeypatch, explain, kind, read):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     ours = smoothgrad(small_network, image, 1, explain=explain, n_samples=4, noise=0.2, seed=5)
     # captum draws its noise with torch.normal: hand it ours
     generator = torch.Generator().manual_seed(5)
@@ -192,7 +192,7 @@ def test_captums_noise_tunnel_agrees(small_network, image, monkeypatch, explain,
 
 
 def test_captums_integrated_gradients_agree(small_network, image):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     peer = captum.IntegratedGradients(without_in_place(small_network)).attribute(
         image[None], target=1, n_steps=16, method="riemann_middle"
     )
@@ -201,7 +201,7 @@ def test_captums_integrated_gradients_agree(small_network, image):
 
 
 def test_captums_input_times_gradient_agrees(small_network, image):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     peer = captum.InputXGradient(without_in_place(small_network)).attribute(image[None], target=1)
     assert_close(gradient_times_input(small_network, image, 1), peer[0].sum(0), atol=1e-6, rtol=0)
 

@@ -274,7 +274,7 @@ def test_a_web_address():
         open_image("https://example.org/cat.jpg")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.needs("a device that is a file", there=sys.platform != "win32")
 def test_a_device_is_not_read_for_ever():
     with pytest.raises(ValueError, match="got a device or a pipe"):
         open_image("/dev/zero")

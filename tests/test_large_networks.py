@@ -46,7 +46,7 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")
+@pytest.mark.needs("Linux, which counts memory in KiB", there=sys.platform == "linux")
 @pytest.mark.parametrize(
     ("name", "last_conv", "last", "maps"),
     [

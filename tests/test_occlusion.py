@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs_module, state_of
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -308,7 +308,7 @@ def test_the_callers_inference_mode_changes_nothing(small_network, image):
 
 @pytest.mark.parametrize(("side", "stride"), [(8, 8), (8, 4), (9, 5), (16, 16), (10, 7)])
 def test_captum_agrees(small_network, side, stride):
-    captum = pytest.importorskip("captum.attr")
+    captum = needs_module("captum.attr", "conformance")
     image = torch.randn(3, 24, 35, generator=torch.Generator().manual_seed(1))
     f = nn.Sequential(small_network.eval(), nn.Softmax(dim=1))
     windows = {"sliding_window_shapes": (3, side, side), "strides": (3, stride, stride)}

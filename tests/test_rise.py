@@ -1,6 +1,7 @@
 """RISE, worked out by hand and against the authors' formula with scikit-image's masks."""
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import assert_untouched, state_of
+from conftest import assert_untouched, needs, state_of
 from skimage.transform import resize
 from torch import nn
 from torch.testing import assert_close
@@ -362,7 +363,7 @@ print(peak() / few)
 
 
 def test_memory_does_not_grow_with_the_number_of_masks():
-    pytest.importorskip("resource")
+    needs("Unix, which counts a process' memory", there=os.name == "posix")
     ran = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )

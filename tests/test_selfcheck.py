@@ -409,7 +409,6 @@ def test_relevance_is_input_times_gradient(rng):
 
 
 def test_the_ridge_is_limes(network, rng):
-    pytest.importorskip("lime")
     from lime.lime_image import LimeImageExplainer
 
     image = torch.from_numpy(normal(rng, 3, 4, 6))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import needs
 
 from labkit import bootstrap
 
@@ -180,8 +181,7 @@ def test_colab_gets_no_jupyterlab():
 
 
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    if shutil.which("make") is None:
-        pytest.skip("there is no make")
+    needs("make", "sudo apt install make", there=shutil.which("make"))
     return subprocess.run(
         # without a Python, no target can start a set-up, whatever the Makefile says
         ["make", "--no-print-directory", "PYTHON=no-such-python", *arguments],
@@ -285,7 +285,7 @@ def test_an_old_python_is_named_with_the_way_out(course, monkeypatch, capsys):
     assert not (course / ".venv").exists()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs scripts that start with #!")
+@pytest.mark.needs("programs that start with #!", there=os.name != "nt")
 def test_a_newer_python_on_the_path_takes_over_if_it_runs(course, monkeypatch):
     for name, text in {"python3.13": "exit 127", "python3.12": "exit 0"}.items():
         (course / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -346,7 +346,7 @@ def test_debians_missing_venv_is_named(course, monkeypatch, capsys):
     )
 
 
-@pytest.mark.skipif(os.name == "nt", reason="about links")
+@pytest.mark.needs("links that anyone may make", there=os.name != "nt")
 def test_a_folder_that_cannot_be_written(course, capsys):
     (course / ".venv").symlink_to("/dev/null/nowhere")  # where not even root may write
     assert bootstrap.main([]) == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+import torchvision
 from PIL import Image
 from torch import nn
 
@@ -122,7 +123,6 @@ def test_a_network_without_feature_maps_says_why_it_has_no_grad_cam():
 
 
 def test_a_vision_transformer_is_explained_by_what_needs_no_convolution():
-    torchvision = pytest.importorskip("torchvision")
     network = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=4)
     model = Classifier(
         network.eval(),
