@@ -19,10 +19,10 @@ SETUP = command -v $(PYTHON) >/dev/null 2>&1 || { \
 	$(PYTHON) -m labkit.bootstrap --extras
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-real test-gpu test-colab lint notebooks exercises colab data bench clean
+.PHONY: help lab test test-skipped test-real test-gpu test-colab lint notebooks exercises colab data bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 lab: ## set up the course and open it in JupyterLab
 	@$(SETUP) lab
@@ -37,9 +37,19 @@ BY_FILE := --dist=loadfile --no-loadscope-reorder
 LONG := $(wildcard notebooks/0[2567]_*.ipynb)
 LABS := $(LONG) $(filter-out $(LONG),$(wildcard notebooks/*.ipynb))
 
+# The ids of the tests that `make test` skipped, and beside them what it says of them at its end.
+SKIPPED := test-results/skipped
+
 test: lint ## lint, then run all tests and all notebooks
-	@$(PYTEST) $(BY_FILE)
+	@$(PYTEST) $(BY_FILE) --skipped-to=$(SKIPPED)
 	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(LABS)
+	@cat $(SKIPPED).line
+
+test-skipped: ## with all extras, run what the last `make test` skipped
+	@test -f $(SKIPPED) || { echo "labkit: run make test first" >&2; exit 1; }
+	@$(SETUP) lab,test,conformance,cluster,grading
+	@test -s $(SKIPPED) || { echo "labkit: make test skipped nothing"; exit; }; \
+	$(PYTEST) $(BY_FILE) --skipped-to=$(SKIPPED)-again @$(SKIPPED) && cat $(SKIPPED)-again.line
 
 test-real: ## run the labs on the real networks and pictures in ../shared/real
 	@$(SETUP) lab,test
