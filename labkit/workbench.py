@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+import labkit
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
@@ -33,7 +34,7 @@ from labkit.methods import explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
 
-PACKAGES = ("labkit", "torch", "torchvision", "numpy", "scikit-image", "lime")
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "lime")
 REPORT_STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;"
@@ -250,8 +251,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def versions() -> list[tuple[str, str]]:
-    """Python's version, and those of the packages that a map depends on."""
-    found = [("Python", platform.python_version())]
+    """Python's version, labkit's, and those of the packages that a map depends on."""
+    found = [("Python", platform.python_version()), ("labkit", labkit.__version__)]
     for package in PACKAGES:
         try:
             found.append((package, importlib.metadata.version(package)))

@@ -146,6 +146,13 @@ def test_the_python_that_is_needed_is_said_once():
     assert f"Python {PYTHON_VERSION} or later" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
+def test_the_distribution_has_not_the_name_of_somebody_elses_on_pypi():
+    assert PROJECT["name"] == "what-did-it-look-at"
+    words = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Do not `pip install labkit`" in words
+    assert f"./{PROJECT['name'].replace('-', '_')}-*.whl" in words
+
+
 def test_dependencies_have_lower_bounds_only():
     for requirement in PROJECT["dependencies"]:
         assert re.fullmatch(r"[a-z-]+>=[0-9.]+", requirement), requirement

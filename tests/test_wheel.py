@@ -47,7 +47,7 @@ def environment(tmp_path_factory):
     offline = ("--no-deps", "--no-index")
     pip("wheel", *offline, "--no-build-isolation", f"--wheel-dir={folder}", str(copy))
     shutil.rmtree(copy)
-    (wheel,) = folder.glob("*.whl")
+    (wheel,) = folder.glob("what_did_it_look_at-*.whl")
     pip("install", *offline, "--no-compile", f"--target={installed}", str(wheel))
     (folder / "sitecustomize.py").write_text(NO_CHECKOUT)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, installed)))}

@@ -11,6 +11,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 
+import labkit
 from labkit import workbench
 from labkit.explain import gradcam, rise, segment
 from labkit.models import Classifier, Preprocessing, load_model
@@ -179,7 +180,10 @@ def test_a_report_is_one_page_with_everything_in_it(bench, tmp_path, monkeypatch
     assert f"<td>torch</td><td>{torch.__version__.split('+')[0]}" in page
     assert not re.search(r'(src|href)="(?!data:)', page)  # nothing from elsewhere
     monkeypatch.setattr(workbench, "PACKAGES", ("no-such-package",))
-    assert workbench.versions()[1] == ("no-such-package", "not installed")
+    assert workbench.versions()[1:] == [
+        ("labkit", labkit.__version__),
+        ("no-such-package", "not installed"),
+    ]
 
 
 def test_a_table_is_text():
