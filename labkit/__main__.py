@@ -72,10 +72,8 @@ def _version(package: str) -> str | None:
 def _print_machine() -> None:
     import torch
 
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = "Apple GPU" if torch.backends.mps.is_available() else "no GPU, which is enough"
+    gpu = torch.cuda.is_available()  # the only kind that load_model takes
+    device = torch.cuda.get_device_name() if gpu else "the CPU, which is enough"
     print(f"device: {device}; {os.cpu_count()} cores, {_memory()} of memory", end="")
     print(f", {shutil.disk_usage(Path.cwd()).free / GIB:.0f} GiB of disk free")
 

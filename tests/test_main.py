@@ -1,14 +1,16 @@
 """The command line."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from pretended_gpu import NAME, pretended_gpu
 
 from labkit import __main__ as command_line
-from labkit.models import EMBEDDED, PRETRAINED
+from labkit.models import EMBEDDED, PRETRAINED, load_model
 
 
 def test_the_doctor_names_every_network_and_the_pictures(capsys):
@@ -19,6 +21,17 @@ def test_the_doctor_names_every_network_and_the_pictures(capsys):
     assert re.search(r"pictures leaves/train/healthy +200\n", said)
     assert re.search(r"pictures heritage/Images +48\n", said)
     assert said.endswith("every lab can run\n")
+
+
+@pytest.mark.parametrize("gpu", [None, "cuda", "mps"])
+def test_the_doctor_names_the_device_that_load_model_takes(gpu, capsys, monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: gpu == "mps")
+    with pretended_gpu() if gpu == "cuda" else contextlib.nullcontext():
+        command_line.main(["doctor"])
+        taken = load_model("minivgg").device
+    assert taken.type == ("cuda" if gpu == "cuda" else "cpu")
+    named = NAME if gpu == "cuda" else "the CPU, which is enough"
+    assert f"\ndevice: {named}; " in capsys.readouterr().out
 
 
 def test_the_doctor_fails_when_a_package_is_missing(capsys, monkeypatch):
