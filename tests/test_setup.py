@@ -9,8 +9,11 @@ import subprocess
 import sys
 import tomllib
 from collections import namedtuple
+from fnmatch import fnmatch
 from pathlib import Path
+from statistics import median
 
+import nbformat
 import pytest
 import yaml
 from conftest import needs
@@ -21,75 +24,6 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON_VERSION = ".".join(str(number) for number in bootstrap.NEEDED_PYTHON)
 
-# Imports point to a lower floor only. A package's __init__ may gather its own modules.
-FLOORS = {
-    "labkit": 0,
-    "labkit.checks": 0,
-    "labkit.images": 0,
-    "labkit.assets": 0,
-    "labkit.files": 0,
-    "labkit.executors": 0,
-    "labkit.bootstrap": 0,
-    "labkit.engine": 0,
-    "labkit.engine.contract": 0,
-    "labkit.engine.windows": 0,
-    "labkit.correlation": 0,
-    "labkit.models": 2,
-    "labkit.data": 1,
-    "labkit.engine.hooks": 1,
-    "labkit.engine.batches": 1,
-    "labkit.engine.incremental": 1,
-    "labkit.engine.questions": 2,
-    "labkit.probe": 3,
-    "labkit.explain": 3,
-    "labkit.explain.gradients": 3,
-    "labkit.explain.occlusion": 3,
-    "labkit.explain.biased": 3,
-    "labkit.explain.gradcam": 3,
-    "labkit.explain.fem": 3,
-    "labkit.explain.rise": 3,
-    "labkit.explain.lime": 3,
-    "labkit.explain.perturbation": 3,
-    "labkit.metrics": 3,
-    "labkit.metrics.gaze": 3,
-    "labkit.metrics.faithfulness": 3,
-    "labkit.metrics.localization": 3,
-    "labkit.metrics.reliability": 3,
-    "labkit.metrics.baselines": 3,
-    "labkit.metrics.sanity": 3,
-    "labkit.methods": 4,
-    "labkit.evaluate": 5,
-    "labkit.cost": 5,
-    "labkit.figures": 5,
-    "labkit.selfcheck": 5,
-    "labkit.selfcheck.report": 5,
-    "labkit.selfcheck.networks": 1,
-    "labkit.selfcheck.exercise": 3,
-    **{f"labkit.selfcheck.lab{number}": 4 for number in range(1, 8)},
-    "labkit.workbench": 6,
-    "labkit.dashboard": 7,
-    "labkit.evaluate_command": 6,
-    "labkit.widgets": 6,
-    "labkit.grading": 6,
-    "labkit.grading.results": 6,
-    "labkit.grading.sandbox": 6,
-    "labkit.grading.tables": 6,
-    "labkit.grading.wire": 6,
-    "labkit.grading.notebook": 6,
-    "labkit.grading.inside": 7,
-    "labkit.grading.kernel": 7,
-    "labkit.grading.similarity": 7,
-    "labkit.grading.grade": 8,
-    "labkit.grading.batch": 9,
-    "labkit.grading.marks": 9,
-    "labkit.grading.submissions": 9,
-    "labkit.grading.gradebook": 10,
-    "labkit.grading.feedback": 11,
-    "labkit.grading.submit": 7,
-    "labkit.submit_command": 8,
-    "labkit.grade_command": 12,
-    "labkit.__main__": 13,
-}
 ONLY_IN = {
     "matplotlib": {"labkit.figures"},
     "ipywidgets": {"labkit.widgets", "labkit.dashboard"},
@@ -118,11 +52,43 @@ def imported_names(path: Path, module: str) -> set[str]:
     return names
 
 
+IMPORTS = {module: imported_names(path, module) for module, path in MODULES.items()}
+
+
 def module_meant(name: str) -> str | None:
     """labkit.images.open_image means labkit.images; None for what is not labkit's."""
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name or None
+
+
+def table_of_floors() -> dict[str, int]:
+    """CONTRIBUTING's table: names of modules without `labkit.`, and patterns for several."""
+    rules = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", rules, re.MULTILINE)
+    names = [(name, int(floor)) for floor, row in rows for name in re.findall("`([^`]+)`", row)]
+    assert names and len(dict(names)) == len(names), "a name stands twice in the table of floors"
+    return dict(names)
+
+
+def floors() -> dict[str, int]:
+    """The floor of each module: by its name in the table, or else by the one pattern it fits."""
+    table, found = table_of_floors(), {}
+    for module in MODULES:
+        name = module.removeprefix("labkit.")
+        fitting = [name] if name in table else [one for one in table if fnmatch(name, one)]
+        assert len(fitting) == 1, f"{module} must be on one floor of CONTRIBUTING.md, is {fitting}"
+        found[module] = table[fitting[0]]
+    return found
+
+
+def test_the_median_cell_is_as_long_as_contributing_says():
+    rules = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    said = re.search(r"15 lines at most, (\d+) in the median", rules)[1]
+    notebooks = (nbformat.read(path, as_version=4) for path in (ROOT / "notebooks").glob("*.ipynb"))
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.id != "set-up"]
+    assert median(len(cell.source.splitlines()) for cell in code) == int(said)
 
 
 # One list of dependencies
@@ -494,40 +460,52 @@ def test_import_labkit_loads_nothing():
     assert ast.literal_eval(ran.stdout) == {"labkit"}, ran.stderr
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_down(module):
-    assert module in FLOORS, f"{module} has no floor: add it to FLOORS in {Path(__file__).name}"
-    for name in imported_names(MODULES[module], module):
-        target = module_meant(name)
-        if target in (None, "labkit", module):
-            continue
-        gathers_its_own = MODULES[module].name == "__init__.py" and target.startswith(module + ".")
-        assert gathers_its_own or FLOORS[target] < FLOORS[module], f"{module} imports {target}"
+def test_every_module_has_a_floor_and_no_other_is_named():
+    assert set(floors()) == set(MODULES)
+    names = {module.removeprefix("labkit.") for module in MODULES}
+    idle = [one for one in table_of_floors() if not any(fnmatch(name, one) for name in names)]
+    assert not idle, f"on the floors of CONTRIBUTING.md, but not there: {idle}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_only_their_floor_imports_matplotlib_and_ipywidgets(module):
-    packages = {name.split(".")[0] for name in imported_names(MODULES[module], module)}
+def test_imports_point_down():
+    """To a lower floor only; a package's __init__ may gather its own modules."""
+    floor, wrong = floors(), []
+    for module, names in IMPORTS.items():
+        for target in map(module_meant, names):
+            if target in (None, "labkit", module):
+                continue
+            is_package = MODULES[module].name == "__init__.py"
+            gathers_its_own = is_package and target.startswith(f"{module}.")
+            if not gathers_its_own and floor[target] >= floor[module]:
+                wrong.append(f"{module} imports {target}")
+    assert not wrong
+
+
+def test_only_their_floor_imports_matplotlib_and_ipywidgets():
     for package, owners in ONLY_IN.items():
-        assert package not in packages or module in owners, f"{module} imports {package}"
+        importing = {module for module in MODULES if package in packages_of(module)}
+        assert importing <= owners, package
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_the_package_imports_neither_tests_nor_scripts(module):
-    packages = {name.split(".")[0] for name in imported_names(MODULES[module], module)}
-    assert not packages & {"tests", "data_scripts", "notebooks"}
+def packages_of(module: str) -> set[str]:
+    return {name.split(".")[0] for name in IMPORTS[module]}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_arguments_of_public_functions_have_types(module):
-    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    scopes = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
-    functions = [node for scope in scopes for node in scope.body]
-    functions = [node for node in functions if isinstance(node, ast.FunctionDef)]
-    for function in functions:
-        if function.name.startswith("_") or module == "labkit.bootstrap":
-            continue
-        listed = function.args
-        arguments = [*listed.posonlyargs, *listed.args, *listed.kwonlyargs]
-        bare = {one.arg for one in arguments if one.annotation is None} - {"self", "cls"}
-        assert not bare, f"{module}.{function.name} has arguments without a type: {bare}"
+def test_the_package_imports_neither_tests_nor_scripts():
+    outside = {"tests", "data_scripts", "notebooks"}
+    assert not [module for module in MODULES if packages_of(module) & outside]
+
+
+def test_arguments_of_public_functions_have_types():
+    bare = []
+    for module in MODULES.keys() - {"labkit.bootstrap"}:
+        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+        scopes = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+        for function in (node for scope in scopes for node in scope.body):
+            if not isinstance(function, ast.FunctionDef) or function.name.startswith("_"):
+                continue
+            listed = function.args
+            arguments = [*listed.posonlyargs, *listed.args, *listed.kwonlyargs]
+            names = {one.arg for one in arguments if one.annotation is None} - {"self", "cls"}
+            bare += [f"{name} of {module}.{function.name}" for name in sorted(names)]
+    assert not bare
