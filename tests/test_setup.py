@@ -18,6 +18,7 @@ import pytest
 import yaml
 from conftest import needs
 
+import labkit
 from labkit import bootstrap
 
 ROOT = Path(__file__).parent.parent
@@ -179,12 +180,15 @@ def test_make_alone_is_make_help():
     assert make().stdout == make("help").stdout
 
 
-def test_every_script_that_a_target_runs_exists():
-    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for module in re.findall(r"-m ((?:data_scripts|labkit|tools)[.\w]*)", rules):
+def check_that_scripts_exist(text: str) -> None:
+    for module in re.findall(r"-m ((?:data_scripts|labkit|tools)[.\w]*)", text):
         assert (ROOT / (module.replace(".", "/") + ".py")).exists(), module
-    for script in re.findall(r"python (\S+\.py)", rules):
+    for script in re.findall(r"(?:python|bash) (\S+\.py|\.ci/\S+)", text):
         assert (ROOT / script).exists(), script
+
+
+def test_every_script_that_a_target_runs_exists():
+    check_that_scripts_exist((ROOT / "Makefile").read_text(encoding="utf-8"))
 
 
 def test_make_says_in_a_line_that_there_is_no_python():
@@ -195,6 +199,58 @@ def test_make_says_in_a_line_that_there_is_no_python():
         f"labkit: there is no no-such-python; install Python {PYTHON_VERSION} or later from "
         "python.org"
     ]
+
+
+# GitHub
+
+
+def yaml_of(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+JOBS = yaml_of(".github/workflows/test.yml")["jobs"]
+
+
+def test_workflows_call_what_is_there():
+    steps = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^make ([\w-]+)", "\n".join([*steps, ci_script()]), re.MULTILINE)
+    targets += re.findall(r" make ([\w-]+)$", ci_script(), re.MULTILINE)
+    assert {"test", "test-skipped", "test-real"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", rules, re.MULTILINE), target
+    assert "bash .ci/run" in steps
+    check_that_scripts_exist("\n".join(steps))
+
+
+def ci_script() -> str:
+    return (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_workflows_test_the_oldest_python_and_a_newer_one_on_all_systems():
+    versions = {name: job["strategy"]["matrix"] for name, job in JOBS.items() if "strategy" in job}
+    systems = {*versions["make-test"]["os"], JOBS["windows"]["runs-on"]}
+    assert systems == {"ubuntu-latest", "macos-latest", "windows-latest"}
+    for matrix in versions.values():
+        assert matrix["python"] == [PYTHON_VERSION, "3.13"]
+
+
+def test_windows_runs_the_commands_of_make_test():
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (by_hand,) = (step["run"] for step in JOBS["windows"]["steps"] if "nbval" in str(step))
+    options = re.findall(r"--nbval\S+", rules)
+    assert options and re.findall(r"--nbval\S+", by_hand) == options
+    assert re.search(r"OMP_NUM_THREADS=(\d)", rules)[1] == JOBS["windows"]["env"]["OMP_NUM_THREADS"]
+
+
+def test_versions_agree():
+    hooks = yaml_of(".pre-commit-config.yaml")["repos"][0]["hooks"]
+    pinned = {one for hook in hooks for one in hook.get("additional_dependencies", [])}
+    assert pinned <= set(PROJECT["optional-dependencies"]["test"])
+    assert yaml_of("CITATION.cff")["version"] == labkit.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    version = re.escape(labkit.__version__)
+    assert re.search(rf"the version is {version}\b|^## \[{version}\]", changes, re.MULTILINE)
 
 
 # Set-up: every failure is one line
