@@ -149,6 +149,7 @@ def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
 
 RECORDS = (
     Method("gradcam", "Grad-CAM (lab 4)", explain.gradcam, MAPS, _one_pass),
+    Method("hirescam", "HiResCAM", explain.hirescam, MAPS, _one_pass),
     Method(
         "fem",
         "FEM (lab 4)",

@@ -15,6 +15,7 @@ from labkit.explain.gradients import (
     sensitivity,
     smoothgrad,
 )
+from labkit.explain.hirescam import hirescam
 from labkit.explain.lime import lime, lime_samples, segment
 from labkit.explain.occlusion import occlusion
 from labkit.explain.perturbation import (
@@ -37,6 +38,7 @@ __all__ = [
     "fem",
     "gradcam",
     "gradient_times_input",
+    "hirescam",
     "input_gradient",
     "integrated_gradients",
     "learn_mask",
