@@ -428,21 +428,28 @@ def test_pips_failures_become_a_line(tmp_path, words, line):
 # Set-up: nothing twice
 
 
+class Installs:
+    """Instead of pip and uv: what they were asked for, and the exit codes that they answer with."""
+
+    def __init__(self, course, config):
+        self.course, self.config = course, config
+        self.asked, self.environments, self.codes = [], [], []
+
+    def run(self, command, **settings):
+        if "install" not in command:
+            return subprocess.CompletedProcess(command, 0, stdout=self.config.encode())
+        self.asked.append(command[-1].removeprefix(str(self.course)))
+        self.environments.append(settings["env"])
+        return subprocess.CompletedProcess(command, self.codes.pop(0) if self.codes else 0)
+
+
 @pytest.fixture
 def installs(course, monkeypatch):
-    """Instead of pip: a list of what it was asked for, and exit codes to answer with."""
+    """Where pip has a setting that uv cannot follow."""
     pretend_venv(course)
-    asked, codes = [], []
-
-    def run(command, **settings):
-        if "install" not in command:
-            return subprocess.CompletedProcess(command, 0)
-        asked.append(command[-1].removeprefix(str(course)))
-        return subprocess.CompletedProcess(command, codes.pop() if codes else 0)
-
-    monkeypatch.setattr(bootstrap.subprocess, "run", run)
-    asked_and_codes = namedtuple("Installs", "asked codes")
-    return asked_and_codes(asked, codes)
+    pretended = Installs(course, "global.proxy='http://proxy:3128'\n")
+    monkeypatch.setattr(bootstrap.subprocess, "run", pretended.run)
+    return pretended
 
 
 def test_what_is_done_is_not_done_twice(course, installs, capsys):
@@ -475,13 +482,58 @@ def test_a_failed_install_is_redone(course, installs, capsys):
     assert installs.asked == ["[lab]", "[lab]"]
 
 
+def test_uv_installs_where_it_can_be_had(course, installs, capsys):
+    installs.config = ""
+    assert bootstrap.main(["--extras", "test"]) == 0
+    assert installs.asked == ["uv", "[test]"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("codes", "asked"), [([1], ["uv", "[lab]"]), ([0, 2], ["uv", "[lab]", "[lab]"])]
+)
+def test_pip_installs_where_uv_cannot(course, installs, codes, asked):
+    installs.config, installs.codes = "", codes
+    assert bootstrap.main(["--extras", "lab"]) == 0
+    assert installs.asked == asked
+    assert bootstrap.is_current(bootstrap.read_stamp(), {"lab"})
+
+
+def test_uv_takes_packages_from_where_pip_does(course, installs):
+    installs.config = """\
+:env:.cert='/etc/mine.pem'
+:env:.disable-pip-version-check='1'
+:env:.timeout='60'
+global.cert='/etc/all.pem'
+global.constraint='/etc/one.txt\\n/etc/two.txt'
+global.extra-index-url='https://a/simple https://b/simple'
+global.find-links='/wheels\\n/more'
+global.index-url='https://mirror/simple'
+"""
+    assert bootstrap.settings_of_uv() == {
+        "UV_INDEX_URL": "https://mirror/simple",
+        "UV_EXTRA_INDEX_URL": "https://a/simple https://b/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "UV_CONSTRAINT": "/etc/one.txt /etc/two.txt",
+        "SSL_CERT_FILE": "/etc/mine.pem",
+    }
+    bootstrap.main([])
+    assert installs.environments[-1]["UV_FIND_LINKS"] == "/wheels,/more"
+
+
+@pytest.mark.parametrize("setting", ["global.proxy", "install.index-url", ":env:.no-index"])
+def test_uv_is_left_out_where_it_cannot_follow_pip(course, installs, setting):
+    installs.config = f"global.index-url='https://mirror/simple'\n{setting}='1'\n"
+    assert bootstrap.settings_of_uv() is None
+
+
 def test_an_interrupted_install_starts_from_a_fresh_environment(course, monkeypatch, capsys):
     pretend_venv(course)
 
     def interrupted(command, **settings):
         if "install" in command:
             raise KeyboardInterrupt
-        return subprocess.CompletedProcess(command, 0)
+        return subprocess.CompletedProcess(command, 0, stdout=b"")
 
     monkeypatch.setattr(bootstrap.subprocess, "run", interrupted)
     assert bootstrap.is_usable({})
