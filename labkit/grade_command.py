@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from labkit.cells import read_notebook
 from labkit.executors import add_workers, workers_of
 from labkit.files import write_atomically
 from labkit.grading.batch import Change, grade_all, grade_changed, publish
@@ -17,7 +18,7 @@ from labkit.grading.feedback import write_feedback
 from labkit.grading.grade import Bundle, Seconds, Submission
 from labkit.grading.gradebook import rows_of, summary, write_gradebooks
 from labkit.grading.marks import check_form, complete, form, read_marks, write_marks
-from labkit.grading.notebook import match, read_notebook
+from labkit.grading.matching import match
 from labkit.grading.results import Result
 from labkit.grading.sandbox import GIB, PACKAGE, Limits, why_not
 from labkit.grading.similarity import similar

@@ -13,8 +13,10 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from grader import grade
 
+from labkit.cells import Cell, read_notebook
+from labkit.grade_command import difference
+from labkit.grading import grade
 from labkit.grading.batch import Change, claim
 from labkit.grading.feedback import feedback
 from labkit.grading.grade import Bundle, Limits, Seconds, Submission, fingerprint, inputs_of
@@ -28,7 +30,7 @@ from labkit.grading.marks import (
     read_marks,
     write_marks,
 )
-from labkit.grading.notebook import Cell, defines, match, read_notebook
+from labkit.grading.matching import match
 from labkit.grading.results import Graded, Result, keep, load, result_file
 from labkit.grading.sandbox import NoKernel
 from labkit.grading.similarity import similar
@@ -128,37 +130,6 @@ def cell(source, number=1, kind="code", **settings):
     return Cell(number, kind, source, **settings)
 
 
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("def fem(A):\n    return A", True),
-        ("import torch\nfem = lambda A: A", True),
-        ("fem: object = print", True),
-        ("def fem2(A):\n    return A", False),
-        ("    def fem(A):\n        return A", False),
-        ("fem == 3", False),
-        ("print(fem)", False),
-    ],
-)
-def test_which_cell_defines_a_name(source, expected):
-    assert defines(cell(source), "fem") is expected
-    assert not defines(cell(source, kind="markdown"), "fem")
-
-
-def test_words_that_are_no_notebook():
-    for content in (b"", b"[]", b"\xff\xfe", b'{"cells": 3}', b'{"nbformat": 4}'):
-        with pytest.raises(ValueError, match="not a notebook that can be read"):
-            read_notebook(content)
-
-
-def test_a_notebook_of_version_3_is_read():
-    old = nbformat.v3.new_notebook(
-        worksheets=[nbformat.v3.new_worksheet(cells=[nbformat.v3.new_code_cell("x = 1")])]
-    )
-    (only,) = read_notebook(json.dumps(old).encode())
-    assert (only.kind, only.source) == ("code", "x = 1")
-
-
 def release_and(cells):
     release = read_notebook(toy_lab.RELEASE)
     content = toy_lab.as_file(cells)
@@ -175,10 +146,9 @@ def test_the_own_cells_are_those_that_were_not_handed_out():
     assert matched.notes == ()
 
 
-# Where Colab finds the course: as shipped, in two forks, and in a student's own hand
+# Where Colab finds the course: as shipped, and in two forks
 
 PLACES = [None, Place("ada/heat-maps", "main"), Place("grace/fork", "spring/2027")]
-BY_HAND = setup_source(None).replace('"", "main"', "'https://example.org/x', 'main'")
 
 
 def stamped_for(place, answers=None, words=toy_lab.PLACEHOLDER):
@@ -196,24 +166,6 @@ def test_what_make_colab_writes_is_nobodys_own(handed_out, handed_in):
     assert [one.text for one in matched.own] == [*toy_lab.RIGHT.values(), "Because."]
     assert matched.words == {"toy.q1": "Because."} and matched.notes == ()
     assert setup_source(handed_in) in [one.source for one in matched.code]
-
-
-def test_a_place_that_a_student_wrote_is_nobodys_own():
-    assert cell(BY_HAND).text == cell(setup_source(None)).text != ""
-
-
-def test_code_where_the_place_stands_is_the_students():
-    for code in (
-        "f(1), g(2)",
-        '"" + f() + "", "main"',
-        '""+f()+"", "main"',
-        '"", print("x")',
-        "'a', 'b' + f(1)",
-        '"", "main"; x = 1',
-    ):
-        source = setup_source(None).replace('"", "main"', code)
-        assert cell(source).text != cell(setup_source(None)).text
-    assert cell("REPOSITORY, BRANCH = f()").text == "REPOSITORY, BRANCH = f()"
 
 
 def test_stamping_the_release_grades_nothing_again():
@@ -253,14 +205,6 @@ def test_an_answer_in_words_may_be_split_moved_or_lose_its_mark():
     question["source"] += "\n\nOne."
     assert "One." in release_and([*others, question, last]).words["toy.q1"]
     assert release_and(toy_lab.cells_of({})).words == {"toy.q1": ""}
-
-
-def test_marks_of_any_kind_are_survived():
-    cells = toy_lab.cells_of({})
-    cells[0]["metadata"]["nbgrader"] = [1]
-    cells[1]["metadata"]["nbgrader"] = {"grade_id": 5}
-    content = json.dumps(nbformat.v4.new_notebook(cells=cells)).encode()
-    assert read_notebook(content)[1].grade_id == ""
 
 
 # What a result depends on
@@ -768,8 +712,6 @@ def test_unfinished_cells_are_compared_as_far_as_they_go():
 
 
 def test_what_changes_is_said():
-    from labkit.grading.command import difference
-
     changes = [Change("anna", "toy.weights", 0, 2), Change("ben", "toy.weights", None, 1)]
     assert difference(changes) == [
         "2 scores of 2 students change:",

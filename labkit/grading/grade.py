@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from labkit.cells import Cell, defines, read_notebook
 from labkit.grading.kernel import Kernel, KernelGone
-from labkit.grading.notebook import Cell, Matched, as_json, defines, match, read_notebook
+from labkit.grading.matching import Matched, as_json, match
 from labkit.grading.results import Graded, Result
 from labkit.grading.sandbox import Limits, NoKernel
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value, judge

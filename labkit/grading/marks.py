@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import nbformat
 
+from labkit.cells import read_notebook
 from labkit.files import write_atomically
 from labkit.grading.grade import Submission
-from labkit.grading.notebook import read_notebook
 from labkit.grading.results import Result
 from labkit.grading.tables import as_csv, from_csv
 from labkit.selfcheck.exercise import Exercise

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from labkit.grading.notebook import Cell
+from labkit.cells import Cell
 
 RUN = 8  # tokens
 FEW = 20  # runs: with fewer, two notebooks are alike by chance

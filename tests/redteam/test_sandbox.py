@@ -8,9 +8,9 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from grader import sandbox
 from nbclient import NotebookClient
 
+from labkit.grading import sandbox
 from labkit.grading.kernel import Kernel
 from labkit.grading.sandbox import (
     GIB,
