@@ -31,9 +31,9 @@ import torch
 
 from benchmarks import timing
 from benchmarks.timing import REPEATS, Measurement
-from labkit.grading.batch import grade_all
-from labkit.grading.grade import Bundle, Seconds, Submission
-from labkit.grading.sandbox import why_not
+from grader.batch import grade_all
+from grader.grade import Bundle, Seconds, Submission
+from grader.sandbox import why_not
 
 ROOT = Path(__file__).parents[1]
 LAB = "lab4"

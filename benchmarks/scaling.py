@@ -20,10 +20,10 @@ from torch import Tensor
 from benchmarks import timing
 from benchmarks.forward import passes
 from benchmarks.timing import Measurement, Workload
+from grader.similarity import similar
 from labkit.cells import Cell
 from labkit.evaluate import Case, comparisons, evaluate, summary
 from labkit.explain import gradcam, rise, saliency
-from labkit.grading.similarity import similar
 from labkit.methods import explainer
 from labkit.models import Classifier, Preprocessing, last_conv, load_model
 

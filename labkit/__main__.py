@@ -10,6 +10,7 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import labkit
 
@@ -28,7 +29,7 @@ PACKAGES = (
 COMMANDS = {
     "evaluate": ("labkit.evaluate_command", "judge methods on pictures with gaze, as tables"),
     "submit": ("labkit.submit_command", "look through an exercise, and write the file to hand in"),
-    "grade": ("labkit.grade_command", "grade a folder of notebooks in a sandbox"),
+    "grade": ("grader.command", "the same as `python -m grader`"),
 }
 FRONT_ENDS = ("jupyterlab", "notebook", "google-colab")
 GIB = 2**30
@@ -112,6 +113,17 @@ def _print_pictures(problems: list[str]) -> None:
         problems.append("the embedded pictures; `make data` draws them")
 
 
+def _module(name: str) -> ModuleType:
+    """The module of a command; what it needs may be missing, such as the package grader."""
+    try:
+        return importlib.import_module(COMMANDS[name][0])
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"`{name}` needs the package {error.name.split('.')[0]}, which is not installed here; "
+            "in a clone of the course, `make lab` installs it"
+        ) from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the exit code is 1 where it found that something can not be done."""
     parser = argparse.ArgumentParser(
@@ -125,9 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         parser.parse_args(given)
         return 0 if doctor() else 1
-    command = importlib.import_module(COMMANDS[name][0])
-    command.add_arguments(parsers[name])
     try:
+        command = _module(name)
+        command.add_arguments(parsers[name])
         command.main(parser.parse_args(given))
     except (ValueError, OSError) as error:
         print(f"labkit: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The house itself: dependencies, Makefile, set-up, and the floors of labkit."""
+"""The house itself: dependencies, Makefile, set-up, and the floors of labkit and grader."""
 
 import ast
 import os
@@ -36,7 +36,11 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_of(path): path for path in sorted((ROOT / "labkit").rglob("*.py"))}
+MODULES = {
+    module_of(path): path
+    for package in ("labkit", "grader")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
 
 
 def imported_names(path: Path, module: str) -> set[str]:
@@ -57,7 +61,7 @@ IMPORTS = {module: imported_names(path, module) for module, path in MODULES.item
 
 
 def module_meant(name: str) -> str | None:
-    """labkit.images.open_image means labkit.images; None for what is not labkit's."""
+    """labkit.images.open_image means labkit.images; None for what is not ours."""
     while name and name not in MODULES:
         name = name.rpartition(".")[0]
     return name or None
@@ -559,7 +563,7 @@ def test_a_broken_stamp_counts_as_none(course, installs, stamp):
     assert installs.asked == ["[lab]"]
 
 
-# The floors of labkit
+# The floors of labkit and grader
 
 
 def test_import_labkit_loads_nothing():

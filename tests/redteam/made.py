@@ -211,7 +211,7 @@ class NoAssert(ast.NodeTransformer):
 
 get_ipython().ast_transformers.append(NoAssert())"""
 PATCHED = """import sys, types
-import labkit.selfcheck, labkit.selfcheck.exercise as exercise, labkit.grading.wire as wire
+import labkit.selfcheck, labkit.selfcheck.exercise as exercise, grader.wire as wire
 labkit.selfcheck.check = lambda *a, **k: 'passed'
 exercise.agree = lambda *a, **k: None
 exercise.judge = lambda *a, **k: exercise.Verdict(True, 99, 99, {}, (), (), ())

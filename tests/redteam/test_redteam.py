@@ -9,17 +9,14 @@ from multiprocessing import get_context
 import psutil
 import pytest
 from made import FULL, HONEST, hostile
+from sandboxed import needs_a_sandbox
 from toy_lab import RELEASE, RIGHT, WORDS
 
-from labkit.grading.batch import grade_all
-from labkit.grading.grade import Bundle, Seconds, Submission, grade_one
-from labkit.grading.sandbox import GIB, Limits, why_not
+from grader.batch import grade_all
+from grader.grade import Bundle, Seconds, Submission, grade_one
+from grader.sandbox import GIB, Limits
 
-WHY_NOT = why_not()
-pytestmark = [
-    pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}"),
-    pytest.mark.slow,
-]
+pytestmark = [needs_a_sandbox, pytest.mark.slow]
 SLEEP = 600 + os.getpid() / 1e6  # seconds: names the processes that must not stay
 HOSTILE = hostile("", "", 0, 0)  # the names; the fixture has the true ones
 

@@ -1,7 +1,10 @@
 """The sandboxed kernel by itself: any Jupyter client may start it, and nothing is left of it."""
 
+import inspect
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,10 +12,11 @@ import nbformat
 import psutil
 import pytest
 from nbclient import NotebookClient
+from sandboxed import needs_a_sandbox
 
-from labkit.grading import sandbox
-from labkit.grading.kernel import Kernel
-from labkit.grading.sandbox import (
+from grader import sandbox
+from grader.kernel import Kernel
+from grader.sandbox import (
     GIB,
     NAME,
     PREFIX,
@@ -21,12 +25,12 @@ from labkit.grading.sandbox import (
     Watch,
     kernel_spec,
     size_of,
-    why_not,
 )
 from tools.stamp_colab import Place, setup_source
 
-WHY_NOT = why_not()
-needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=f"no sandbox: {WHY_NOT}")
+PATIENCE = 600  # seconds: for a machine that is slow beyond measure
+WITH_CODE = {"labkit/__init__.py", "labkit/selfcheck/__init__.py", "grader/__init__.py"}
+WITH_CODE |= set(sandbox.SHARED)
 LOOK = """import os
 from pathlib import Path
 visible = [str(path) for path in Path({course!r}).glob("*") if path.name != ".venv"]
@@ -58,20 +62,58 @@ def test_any_client_starts_it_by_its_name(tmp_path, monkeypatch, no_leftovers):
     (folder / "kernel.json").write_text(kernel_spec().to_json())
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setenv("TOKEN", "of the grader")
-    course = str(sandbox.PACKAGE.parent)
+    course = str(Path(__file__).parents[2])
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(LOOK.format(course=course))]
     )
-    NotebookClient(notebook, kernel_name=NAME, timeout=60).execute()
+    NotebookClient(notebook, kernel_name=NAME, timeout=PATIENCE).execute()
     (output,) = notebook.cells[0].outputs
     assert output.text == "[] [] 65534 False\n"
+
+
+def with_code(folder):
+    """The modules below a folder that do more than to say that they are not there."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    return {name for name, path in paths.items() if "raise ImportError" not in path.read_text()}
+
+
+def test_nothing_but_the_stand_ins_is_left_of_both_packages(tmp_path):
+    stand_in = sandbox.write_stand_in(tmp_path)
+    assert with_code(stand_in) == WITH_CODE
+    for name in ("labkit/explain", "labkit/selfcheck/lab4", "labkit/cells", "grader/grade"):
+        assert (stand_in / f"{name}.py").is_file(), name
+
+
+RUN = """import sys
+from grader.kernel import Kernel
+from grader.sandbox import Limits
+
+with Kernel(Limits()) as kernel:
+    print(kernel.run(sys.argv[1], float(sys.argv[2])))"""
+
+
+@needs_a_sandbox
+def test_where_both_packages_are_installed_the_stand_ins_are_all_there_is(tmp_path):
+    site = tmp_path / "site-packages"
+    for package in sandbox.PACKAGES:
+        shutil.copytree(package, site / package.name, ignore=shutil.ignore_patterns("assets"))
+    look = f"from pathlib import Path\n\n{inspect.getsource(with_code)}\n"
+    look += f"raise LookupError(sorted(with_code(Path({str(site)!r}))))"
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, look, str(PATIENCE)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == f"LookupError: {sorted(WITH_CODE)}\n", ran.stderr
 
 
 @needs_a_sandbox
 def test_a_kernel_leaves_nothing_behind(no_leftovers):
     with Kernel(Limits()) as kernel:
-        assert kernel.run("open('/tmp/x', 'w').write('x'); y = 1", 20) == ""
-        assert kernel.run("y / 0", 20) == "ZeroDivisionError: division by zero"
+        assert kernel.run("open('/tmp/x', 'w').write('x'); y = 1", PATIENCE) == ""
+        assert kernel.run("y / 0", PATIENCE) == "ZeroDivisionError: division by zero"
         (folder,) = no_leftovers.iterdir()
         assert folder.stat().st_mode & 0o777 == 0o700
         pid = kernel._manager.provisioner.pid
@@ -83,11 +125,11 @@ def test_a_kernel_leaves_nothing_behind(no_leftovers):
 def test_the_set_up_for_colab_does_nothing_in_it(place, no_leftovers):
     look = "os.getcwd(), list(sys.path), dict(os.environ)"
     with Kernel(Limits()) as kernel:
-        assert kernel.run(f"import os, sys; before = {look}", 20) == ""
-        assert kernel.run("get_ipython().system = lambda command: 1 / 0", 20) == ""
-        assert kernel.run(setup_source(place), 20) == ""
-        assert kernel.run(f"assert before == ({look})", 20) == ""
-        assert "ZeroDivisionError" in kernel.run("!pip", 20)  # as any command would end
+        assert kernel.run(f"import os, sys; before = {look}", PATIENCE) == ""
+        assert kernel.run("get_ipython().system = lambda command: 1 / 0", PATIENCE) == ""
+        assert kernel.run(setup_source(place), PATIENCE) == ""
+        assert kernel.run(f"assert before == ({look})", PATIENCE) == ""
+        assert "ZeroDivisionError" in kernel.run("!pip", PATIENCE)  # as any command would end
 
 
 def test_where_bubblewrap_is_gone_no_kernel_starts(monkeypatch, no_leftovers):

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import nbformat
 
+from grader.grade import Submission
+from grader.results import Result
+from grader.tables import as_csv, from_csv
 from labkit.cells import read_notebook
 from labkit.files import write_atomically
-from labkit.grading.grade import Submission
-from labkit.grading.results import Result
-from labkit.grading.tables import as_csv, from_csv
 from labkit.selfcheck.exercise import Exercise
 
 COLUMNS = ("student", "question", "points", "of", "comment")
@@ -175,7 +175,7 @@ one writes `marks.csv`. Grade again, which now is quick: gradebook and feedback 
 """
 LAST_CELL = """from pathlib import Path
 
-from labkit.grading.marks import Mark, read_marks, write_marks
+from grader.marks import Mark, read_marks, write_marks
 
 out = Path(".")  # the folder of this notebook
 given = {{key: Mark(*mark) for key, mark in marks.items()}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import sys
 
-from labkit.grading.wire import read, written
+from grader.wire import read, written
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, asked_here
 
 MAX_BYTES = 8 * 2**20  # of an answer

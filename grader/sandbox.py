@@ -2,8 +2,8 @@
 
 `SandboxProvisioner` is an entry point of jupyter_client. A kernelspec that names it (`kernel_spec`)
 runs in bubblewrap: no network, no processes but its own, nothing to write to but its own memory and
-one folder of its own, nothing to read but Python and its packages. In place of labkit there is a
-stand-in without its methods, so that no exercise can be answered with labkit's own solution.
+one folder of its own, nothing to read but Python and its packages. In place of labkit and of this
+package there are stand-ins, so that no exercise can be answered with labkit's own solution.
 
 What bubblewrap cannot limit, how much all processes hold together, is watched from outside.
 """
@@ -34,18 +34,29 @@ import labkit
 
 NAME = "labkit-sandbox"
 GIB = 2**30
-PACKAGE = Path(labkit.__file__).parent
+PACKAGES = (Path(labkit.__file__).parent, Path(__file__).parent)  # labkit and grader
 HOME = "/home/student"
 PREFIX = "labkit-kernel-"  # of the folders with a kernel's sockets
 
-# What of labkit is in the sandbox as it is: how to ask a function, and no answer.
-SHARED = ("selfcheck/exercise.py", "selfcheck/networks.py", "grading/inside.py", "grading/wire.py")
+# What of the two packages is in the sandbox as it is: how to ask a function, and no answer.
+SHARED = (
+    "labkit/selfcheck/exercise.py",
+    "labkit/selfcheck/networks.py",
+    "grader/inside.py",
+    "grader/wire.py",
+)
 NO_CHECK = '''"""While a notebook is graded, its public checks do nothing."""
 
 
 def check(*arguments, **settings):
     """Nothing: the grader asks for itself."""
 '''
+INSTEAD = {
+    "labkit/__init__.py": '"""labkit without its methods."""\n',
+    "labkit/selfcheck": "",  # some of its modules are there
+    "labkit/selfcheck/__init__.py": NO_CHECK,
+    "grader/__init__.py": '"""The grader\'s side of a kernel."""\n',
+}
 NOT_THERE = """raise ImportError(
     "{name} is not there while a notebook is graded: exercises are to be solved without it"
 )
@@ -110,29 +121,27 @@ def _way_out() -> str:
 
 
 def write_stand_in(folder: Path) -> Path:
-    """Write a labkit that has no answers; returns the folder to put on Python's path."""
-    target = folder / "stand-in" / "labkit"
-    for name in ("selfcheck", "grading"):
-        (target / name).mkdir(parents=True, exist_ok=True)
-    for name in SHARED:
-        shutil.copyfile(PACKAGE / name, target / name)
-    (target / "__init__.py").write_text('"""labkit without its methods."""\n')
-    (target / "grading" / "__init__.py").write_text('"""The grader\'s side of a kernel."""\n')
-    (target / "selfcheck" / "__init__.py").write_text(NO_CHECK)
-    for name in _hidden():
-        where = target.joinpath(*name.split(".")[1:]).with_suffix(".py")
-        where.write_text(NOT_THERE.format(name=name))
-    return target.parent
+    """Write a labkit and a grader that have no answers; returns the folder for Python's path."""
+    stand_in = folder / "stand-in"
+    for package in PACKAGES:
+        for path in (*package.glob("*"), *package.glob("selfcheck/*")):
+            name = path.relative_to(package.parent)
+            if text := _instead_of(path, name):
+                target = (stand_in / name).with_suffix(".py")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+    return stand_in
 
 
-def _hidden() -> Iterator[str]:
-    """The modules of labkit that are not in the stand-in."""
-    for path in [*PACKAGE.iterdir(), *(PACKAGE / "selfcheck").iterdir()]:
-        is_module = path.suffix == ".py" or (path / "__init__.py").is_file()
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        shared = path.relative_to(PACKAGE).as_posix() in SHARED
-        if is_module and not shared and parts[-1] not in ("__init__", "selfcheck", "grading"):
-            yield ".".join(parts)
+def _instead_of(path: Path, name: Path) -> str:
+    """What the sandbox has in place of a file or package; nothing where that is no module."""
+    if name.as_posix() in INSTEAD:
+        return INSTEAD[name.as_posix()]
+    if name.as_posix() in SHARED:
+        return path.read_text(encoding="utf-8")
+    if path.suffix == ".py" or (path / "__init__.py").is_file():
+        return NOT_THERE.format(name=".".join(name.with_suffix("").parts))
+    return ""
 
 
 def bubblewrap(folder: Path, limits: Limits) -> list[str]:
@@ -199,17 +208,20 @@ def _system() -> Iterator[str]:
 
 
 def _packages(stand_in: str) -> Iterator[str]:
-    """Python and its packages, but neither labkit nor the course: deeper places come later."""
+    """Python and its packages, but neither ours nor the course: deeper places come later."""
     prefixes = {sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)}
     steps = {path: ("--ro-bind", path, path) for path in prefixes if path != "/usr"}
-    course = str(PACKAGE.parent)
-    if Path(course).name in ("site-packages", "dist-packages"):
-        steps[str(PACKAGE)] = ("--ro-bind", f"{stand_in}/labkit", str(PACKAGE))
-    else:
-        steps.setdefault(course, ("--size", "65536", "--tmpfs", course))
+    courses = set()
+    for package in PACKAGES:
+        course = str(package.parent)
+        if package.parent.name in ("site-packages", "dist-packages"):
+            steps[str(package)] = ("--ro-bind", f"{stand_in}/{package.name}", str(package))
+        elif course not in steps:
+            steps[course] = ("--size", "65536", "--tmpfs", course)
+            courses.add(course)
     for path in sorted(steps, key=lambda path: len(Path(path).parts)):
         yield from steps[path]
-    if "--tmpfs" in steps.get(course, ()):
+    for course in courses:
         yield from ("--remount-ro", course)
 
 
@@ -238,7 +250,7 @@ def kernel_spec(limits: Limits | None = None, *, sandboxed: bool = True) -> Kern
     config = {"sandboxed": sandboxed, "limits": limits._asdict()}
     return KernelSpec(
         argv=[
-            *(sys.executable, "-m", "labkit.grading.inside", words),
+            *(sys.executable, "-m", "grader.inside", words),
             *("-f", "{connection_file}", "--HistoryManager.enabled=False"),
         ],
         display_name="Python in labkit's sandbox",

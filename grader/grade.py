@@ -1,6 +1,6 @@
 """One submission, graded: `grade_one(submission, bundle)` writes nothing and knows no student.
 
-The student's functions run in a kernel (`labkit.grading.kernel`); inputs are drawn here, from the
+The student's functions run in a kernel (`grader.kernel`); inputs are drawn here, from the
 submission's own hash, and what comes back is compared here. What a cell or a function brings down
 costs its own exercise: in a fresh kernel, the other cells run again.
 """
@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grader.kernel import Kernel, KernelGone
+from grader.matching import Matched, as_json, match
+from grader.results import Graded, Result
+from grader.sandbox import Limits, NoKernel
 from labkit.cells import Cell, defines, read_notebook
-from labkit.grading.kernel import Kernel, KernelGone
-from labkit.grading.matching import Matched, as_json, match
-from labkit.grading.results import Graded, Result
-from labkit.grading.sandbox import Limits, NoKernel
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value, judge
 
 ENGINE = 1  # raise it when the same submission would be graded differently

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from grader.grade import Bundle, Submission, grade_one
+from grader.results import Graded, Result, keep, load
 from labkit.executors import finished
 from labkit.files import write_atomically
-from labkit.grading.grade import Bundle, Submission, grade_one
-from labkit.grading.results import Graded, Result, keep, load
 
 
 class NotGraded(ValueError):

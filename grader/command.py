@@ -1,6 +1,6 @@
-"""The command `python -m labkit grade`: a folder of notebooks, as gradebook and feedback.
+"""What `python -m grader` does: a folder of notebooks, as gradebook and feedback.
 
-python -m labkit grade submissions --lab 4 --out grades --jobs 2
+python -m grader submissions --lab 4 --out grades --jobs 2
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from grader.batch import Change, grade_all, grade_changed, publish
+from grader.feedback import write_feedback
+from grader.grade import Bundle, Seconds, Submission
+from grader.gradebook import rows_of, summary, write_gradebooks
+from grader.marks import check_form, complete, form, read_marks, write_marks
+from grader.matching import match
+from grader.results import Result
+from grader.sandbox import GIB, Limits, why_not
+from grader.similarity import similar
+from grader.submissions import find_submissions
+from grader.tables import as_csv
 from labkit.cells import read_notebook
 from labkit.executors import add_workers, workers_of
 from labkit.files import write_atomically
-from labkit.grading.batch import Change, grade_all, grade_changed, publish
-from labkit.grading.feedback import write_feedback
-from labkit.grading.grade import Bundle, Seconds, Submission
-from labkit.grading.gradebook import rows_of, summary, write_gradebooks
-from labkit.grading.marks import check_form, complete, form, read_marks, write_marks
-from labkit.grading.matching import match
-from labkit.grading.results import Result
-from labkit.grading.sandbox import GIB, PACKAGE, Limits, why_not
-from labkit.grading.similarity import similar
-from labkit.grading.submissions import find_submissions
-from labkit.grading.tables import as_csv
+
+COURSE = Path(__file__).parents[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +69,7 @@ def bundle_of(arguments: argparse.Namespace) -> Bundle:
         FileNotFoundError: the notebook that was handed out is not there.
     """
     lab = f"lab{arguments.lab}"
-    release = arguments.release or PACKAGE.parent / "exercises" / lab / f"{lab}.ipynb"
+    release = arguments.release or COURSE / "exercises" / lab / f"{lab}.ipynb"
     if not release.is_file():
         raise FileNotFoundError(
             f"the notebook that was handed out is not at {release}; name it with --release, or "

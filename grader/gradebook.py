@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grader.grade import Submission
+from grader.marks import Mark, Marks, as_points
+from grader.results import CAUSES, Graded, Result
+from grader.submissions import student_of
+from grader.tables import as_csv
 from labkit.files import write_atomically
-from labkit.grading.grade import Submission
-from labkit.grading.marks import Mark, Marks, as_points
-from labkit.grading.results import CAUSES, Graded, Result
-from labkit.grading.submissions import student_of
-from labkit.grading.tables import as_csv
 from labkit.selfcheck.exercise import Exercise
 
 BAR = 40  # characters

@@ -14,15 +14,14 @@ import nbformat
 import numpy as np
 import pytest
 
-from labkit.cells import Cell, read_notebook
-from labkit.grade_command import difference
-from labkit.grading import grade
-from labkit.grading.batch import Change, claim
-from labkit.grading.feedback import feedback
-from labkit.grading.grade import Bundle, Limits, Seconds, Submission, fingerprint, inputs_of
-from labkit.grading.gradebook import rows_of, summary, write_gradebooks
-from labkit.grading.kernel import KernelGone, _answer_in
-from labkit.grading.marks import (
+from grader import grade
+from grader.batch import Change, claim
+from grader.command import difference
+from grader.feedback import feedback
+from grader.grade import Bundle, Limits, Seconds, Submission, fingerprint, inputs_of
+from grader.gradebook import rows_of, summary, write_gradebooks
+from grader.kernel import KernelGone, _answer_in
+from grader.marks import (
     Mark,
     check_form,
     complete,
@@ -30,13 +29,14 @@ from labkit.grading.marks import (
     read_marks,
     write_marks,
 )
-from labkit.grading.matching import match
-from labkit.grading.results import Graded, Result, keep, load, result_file
-from labkit.grading.sandbox import NoKernel
-from labkit.grading.similarity import similar
-from labkit.grading.submissions import Student, find_submissions, student_of
-from labkit.grading.tables import as_csv, from_csv
-from labkit.grading.wire import read, written
+from grader.matching import match
+from grader.results import Graded, Result, keep, load, result_file
+from grader.sandbox import NoKernel
+from grader.similarity import similar
+from grader.submissions import Student, find_submissions, student_of
+from grader.tables import as_csv, from_csv
+from grader.wire import read, written
+from labkit.cells import Cell, read_notebook
 from labkit.selfcheck.exercise import CallFailed, asked_here
 from labkit.selfcheck.networks import Network
 from tools.stamp_colab import Place, badge, setup_source

@@ -16,8 +16,8 @@ import zmq
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from labkit.grading.sandbox import NAME, Limits, NoKernel, kernel_spec
-from labkit.grading.wire import read, written
+from grader.sandbox import NAME, Limits, NoKernel, kernel_spec
+from grader.wire import read, written
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value
 
 START = 120.0  # seconds until a kernel must answer, on a busy machine
@@ -64,7 +64,7 @@ class Kernel:
             self._client = self._manager.client(context=self._context)
             self._client.start_channels(iopub=False, stdin=False, hb=False, control=False)
             self._reply(self._client.kernel_info(), START)
-            ready = self._execute("from labkit.grading.inside import ask as _labkit_ask", {}, START)
+            ready = self._execute("from grader.inside import ask as _labkit_ask", {}, START)
             if ready.get("status") != "ok":
                 raise KernelGone("crash", str(ready.get("evalue", ""))[:MAX_TEXT])
         except KernelGone as gone:

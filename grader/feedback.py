@@ -6,11 +6,11 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from grader.gradebook import Row
+from grader.marks import as_points
+from grader.results import CAUSES, Graded
+from grader.submissions import student_of
 from labkit.files import write_atomically
-from labkit.grading.gradebook import Row
-from labkit.grading.marks import as_points
-from labkit.grading.results import CAUSES, Graded
-from labkit.grading.submissions import student_of
 from labkit.selfcheck.exercise import Exercise
 from labkit.selfcheck.report import inline
 
