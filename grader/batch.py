@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from grader.grade import Bundle, Submission, grade_one
-from grader.results import Graded, Result, keep, load
+from grader.results import ExerciseResult, SubmissionResult, keep, load
 from labkit.executors import finished
 from labkit.files import write_atomically
 
@@ -21,7 +21,7 @@ class NotGraded(ValueError):
 
 
 @dataclass(frozen=True)
-class Change:
+class ScoreChange:
     """What a corrected check changes for a student."""
 
     student: str
@@ -38,7 +38,7 @@ def grade_all(
     executor: Executor | None = None,
     workers: int = 1,
     progress: bool = False,
-) -> dict[str, Result]:
+) -> dict[str, SubmissionResult]:
     """Grade what is not graded yet; each result is kept as soon as it is there.
 
     Args:
@@ -61,7 +61,7 @@ def grade_all(
     results = {one.hash: load(out, one.hash, bundle.hash) for one in submissions}
     tasks = [(one, ()) for one in _once(submissions) if results[one.hash] is None]
     done = len(results) - len(tasks)
-    for result in _graded(tasks, bundle, done, executor, workers, progress):
+    for result in _results(tasks, bundle, done, executor, workers, progress):
         keep(out, result)
         results[result.submission] = result
     return results
@@ -75,7 +75,7 @@ def grade_changed(
     executor: Executor | None = None,
     workers: int = 1,
     progress: bool = False,
-) -> tuple[dict[str, Result], list[Change]]:
+) -> tuple[dict[str, SubmissionResult], list[ScoreChange]]:
     """Grade the exercises whose checks were changed since `out` was made; writes nothing.
 
     Args:
@@ -97,12 +97,12 @@ def grade_changed(
     for one in _once(submissions):
         known = old[one.hash].exercises if old[one.hash] is not None and same_rest else ()
         tasks.append((one, tuple(_still_valid(known, bundle))))
-    graded = _graded(tasks, bundle, 0, executor, workers, progress)
+    graded = _results(tasks, bundle, 0, executor, workers, progress)
     results = {result.submission: result for result in graded}
     return results, list(_changes(submissions, old, results))
 
 
-def publish(out: Path, bundle: Bundle, results: Sequence[Result]) -> None:
+def publish(out: Path, bundle: Bundle, results: Sequence[SubmissionResult]) -> None:
     """Keep the results of `grade_changed`, and make them the ones that count."""
     for result in results:
         keep(out, result)
@@ -110,10 +110,10 @@ def publish(out: Path, bundle: Bundle, results: Sequence[Result]) -> None:
 
 
 def claim(out: Path, bundle: Bundle) -> None:
-    """Make the folder this bundle's own, or see that it is.
+    """Make the folder this bundle's own, or check that it is.
 
     Raises:
-        ValueError: it is another's.
+        ValueError: the folder belongs to another bundle.
     """
     before = _claimed(out)
     if before is None:
@@ -147,7 +147,7 @@ def _once(submissions: Sequence[Submission]) -> list[Submission]:
     return list({one.hash: one for one in submissions}.values())
 
 
-def _still_valid(known: Sequence[Graded], bundle: Bundle) -> Iterator[Graded]:
+def _still_valid(known: Sequence[ExerciseResult], bundle: Bundle) -> Iterator[ExerciseResult]:
     for one in known:
         if bundle.fingerprints.get(one.name) == one.fingerprint and one.points is not None:
             yield one
@@ -155,28 +155,29 @@ def _still_valid(known: Sequence[Graded], bundle: Bundle) -> Iterator[Graded]:
 
 def _changes(
     submissions: Sequence[Submission],
-    old: dict[str, Result | None],
-    new: dict[str, Result],
-) -> Iterator[Change]:
+    old: dict[str, SubmissionResult | None],
+    new: dict[str, SubmissionResult],
+) -> Iterator[ScoreChange]:
     for one in submissions:
-        before = {} if old[one.hash] is None else {g.name: g for g in old[one.hash].exercises}
-        for graded in new[one.hash].exercises:
-            points = before[graded.name].points if graded.name in before else None
-            if points != graded.points:
-                yield Change(one.student, graded.name, points, graded.points)
+        earlier = () if old[one.hash] is None else old[one.hash].exercises
+        points = {exercise.name: exercise.points for exercise in earlier}
+        for now in new[one.hash].exercises:
+            before = points.get(now.name)
+            if before != now.points:
+                yield ScoreChange(one.student, now.name, before, now.points)
 
 
-Task = tuple[Submission, Sequence[Graded]]
+Task = tuple[Submission, Sequence[ExerciseResult]]
 
 
-def _graded(
+def _results(
     tasks: Sequence[Task],
     bundle: Bundle,
     done: int,
     executor: Executor | None,
     workers: int,
     progress: bool,
-) -> Iterator[Result]:
+) -> Iterator[SubmissionResult]:
     """Each result as it comes, with a bar.
 
     Raises:
@@ -201,8 +202,8 @@ def _graded(
 
 def _carried_out(
     tasks: Sequence[Task], bundle: Bundle, executor: Executor | None, window: int
-) -> Iterator[tuple[Task, Result | Exception]]:
-    """Each task with what came of it; never more than `window` under way."""
+) -> Iterator[tuple[Task, SubmissionResult | Exception]]:
+    """Each task with its result or error; never more than `window` under way."""
     if executor is None:
         yield from ((task, _attempt(_work, bundle, *task)) for task in tasks)
         return
@@ -210,12 +211,14 @@ def _carried_out(
         yield task, _attempt(future.result)
 
 
-def _attempt(function: Callable, *arguments: object) -> Result | Exception:
+def _attempt(function: Callable, *arguments: object) -> SubmissionResult | Exception:
     try:
         return function(*arguments)
     except Exception as error:
         return error
 
 
-def _work(bundle: Bundle, submission: Submission, known: Sequence[Graded]) -> Result:
+def _work(
+    bundle: Bundle, submission: Submission, known: Sequence[ExerciseResult]
+) -> SubmissionResult:
     return grade_one(submission, bundle, known=known)

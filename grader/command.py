@@ -10,13 +10,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from grader.batch import Change, grade_all, grade_changed, publish
+from grader.batch import ScoreChange, grade_all, grade_changed, publish
 from grader.feedback import write_feedback
 from grader.grade import Bundle, Seconds, Submission
-from grader.gradebook import rows_of, summary, write_gradebooks
+from grader.gradebook import overview, rows_of, write_gradebooks
 from grader.marks import check_form, complete, form, read_marks, write_marks
 from grader.matching import match
-from grader.results import Result
+from grader.results import SubmissionResult
 from grader.sandbox import GIB, Limits, why_not
 from grader.similarity import similar
 from grader.submissions import find_submissions
@@ -31,7 +31,7 @@ COURSE = Path(__file__).parents[1]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     seconds = Seconds()
-    parser.add_argument("submissions", type=Path, help="folder with a folder or file a student")
+    parser.add_argument("submissions", type=Path, help="holds a folder or file per student")
     parser.add_argument("--lab", required=True, type=int, choices=range(1, 8), help="1 to 7")
     parser.add_argument("--out", required=True, type=Path, help="folder; run again to go on")
     parser.add_argument("--release", type=Path, help="the notebook that was handed out")
@@ -97,7 +97,7 @@ def _need_a_sandbox() -> None:
 
 def _results(
     arguments: argparse.Namespace, bundle: Bundle, submissions: Sequence[Submission]
-) -> Mapping[str, Result] | None:
+) -> Mapping[str, SubmissionResult] | None:
     """The results; None where corrected checks are not to count after all."""
     with workers_of(arguments) as (executor, n):
         settings = {"executor": executor, "workers": n, "progress": True}
@@ -113,8 +113,8 @@ def _results(
     return results
 
 
-def difference(changes: Sequence[Change]) -> list[str]:
-    """What changes for whom, a line each."""
+def difference(changes: Sequence[ScoreChange]) -> list[str]:
+    """Whose scores change, one line each."""
     if not changes:
         return ["no score changes"]
     students = len({change.student for change in changes})
@@ -140,7 +140,7 @@ def write_all(
     bundle: Bundle,
     submissions: Sequence[Submission],
     without: Sequence[str],
-    results: Mapping[str, Result],
+    results: Mapping[str, SubmissionResult],
 ) -> None:
     """Everything that is derived from the results and the marks."""
     questions = [one for one in bundle.exercises if one.function is None]
@@ -151,7 +151,7 @@ def write_all(
     write_gradebooks(out, rows, bundle.exercises)
     write_feedback(out, rows, bundle.exercises)
     _write_similar(out, bundle, submissions)
-    text = summary(rows, bundle.exercises)
+    text = overview(rows, bundle.exercises)
     write_atomically(out / "summary.txt", text.encode("utf-8"))
     print(text)
     print(f"gradebook, marks and feedback: {out}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grader.gradebook import Row
 from grader.marks import as_points
-from grader.results import CAUSES, Graded
+from grader.results import CAUSES, ExerciseResult
 from grader.submissions import student_of
 from labkit.files import write_atomically
 from labkit.selfcheck.exercise import Exercise
@@ -71,7 +71,7 @@ def _table(row: Row, exercises: Sequence[Exercise]) -> list[str]:
         "<h2>Exercises</h2>",
         "<table><caption>Points for each exercise, and what to look at</caption>",
         '<thead><tr><th scope="col">Exercise</th><th scope="col">Points</th>'
-        '<th scope="col">What came of it</th></tr></thead><tbody>',
+        '<th scope="col">Result</th></tr></thead><tbody>',
     ]
     for one in exercises:
         graded = row.graded[one.name]
@@ -83,7 +83,7 @@ def _table(row: Row, exercises: Sequence[Exercise]) -> list[str]:
     return [*lines, "</tbody></table>"]
 
 
-def _reasons(graded: Graded) -> str:
+def _reasons(graded: ExerciseResult) -> str:
     if not graded.causes:
         return "Right."
     if graded.points is None:

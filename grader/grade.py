@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import CodeType, FunctionType
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import numpy as np
 
 from grader.kernel import Kernel, KernelGone
 from grader.matching import Matched, as_json, match
-from grader.results import Graded, Result
+from grader.results import ExerciseResult, SubmissionResult
 from grader.sandbox import Limits, NoKernel
 from labkit.cells import Cell, defines, read_notebook
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value, judge
@@ -57,10 +57,11 @@ class Seconds(NamedTuple):
     submission: float = 300.0
 
 
+@dataclass(frozen=True)
 class Bundle:
     """All that a submission is graded with, apart from its student's code.
 
-    Args:
+    Attributes:
         checks: the module that has the lab's `EXERCISES`.
         release: the notebook that was handed out.
         seconds: how long things may take.
@@ -68,22 +69,21 @@ class Bundle:
         sandboxed: whether there is one.
     """
 
-    def __init__(
-        self,
-        checks: str,
-        release: bytes,
-        *,
-        seconds: Seconds | None = None,
-        limits: Limits | None = None,
-        sandboxed: bool = True,
-    ):
-        self.checks, self.release, self.sandboxed = checks, release, sandboxed
-        self.seconds, self.limits = seconds or Seconds(), limits or Limits()
+    checks: str
+    release: bytes = field(repr=False)
+    seconds: Seconds = Seconds()
+    limits: Limits = Limits()
+    sandboxed: bool = True
 
     @cached_property
     def exercises(self) -> tuple[Exercise, ...]:
         """The lab's, in the notebook's order."""
         return importlib.import_module(self.checks).EXERCISES
+
+    @property
+    def with_functions(self) -> list[Exercise]:
+        """The exercises that are graded here; a person reads the others."""
+        return [exercise for exercise in self.exercises if exercise.function is not None]
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -109,20 +109,16 @@ class Bundle:
 
     def __reduce__(self) -> tuple:
         """Another process loads the checks for itself."""
-        return _bundle, (self.checks, self.release, self.seconds, self.limits, self.sandboxed)
+        return Bundle, (self.checks, self.release, self.seconds, self.limits, self.sandboxed)
 
 
-def _bundle(
-    checks: str, release: bytes, seconds: Seconds, limits: Limits, sandboxed: bool
-) -> Bundle:
-    return Bundle(checks, release, seconds=seconds, limits=limits, sandboxed=sandboxed)
-
-
-def grade_one(submission: Submission, bundle: Bundle, *, known: Sequence[Graded] = ()) -> Result:
+def grade_one(
+    submission: Submission, bundle: Bundle, *, known: Sequence[ExerciseResult] = ()
+) -> SubmissionResult:
     """Grade a submission.
 
     Args:
-        submission: a notebook, whatever is in it.
+        submission: a notebook, with anything in it.
         bundle: what to grade it with.
         known: exercises that are graded already, and need not be asked again.
 
@@ -136,14 +132,13 @@ def grade_one(submission: Submission, bundle: Bundle, *, known: Sequence[Graded]
     try:
         matched = match(read_notebook(submission.content), bundle.cells, bundle.exercises)
     except ValueError as error:
-        asked = [exercise for exercise in bundle.exercises if exercise.function is not None]
-        graded = [_lost(exercise, "unreadable", str(error)) for exercise in asked]
+        graded = [_lost(one, "unreadable", str(error)) for one in bundle.with_functions]
         words, notes = {}, [str(error)]
     else:
-        graded, notes = _all_graded(submission, bundle, matched, known)
+        graded, notes = _exercise_results(submission, bundle, matched, known)
         words = dict(matched.words)
     graded = [replace(one, fingerprint=bundle.fingerprints[one.name]) for one in graded]
-    return Result(
+    return SubmissionResult(
         submission=submission.hash,
         bundle=bundle.hash,
         sandboxed=bundle.sandboxed,
@@ -160,7 +155,7 @@ def inputs_of(submission: Submission, exercise: Exercise) -> np.random.Generator
     return np.random.default_rng(list(seed))
 
 
-class Run:
+class RunningNotebook:
     """A student's notebook, running: as many kernels, one after the other, as it takes.
 
     Args:
@@ -236,20 +231,21 @@ class Run:
         return min(seconds, left)
 
 
-def _all_graded(
-    submission: Submission, bundle: Bundle, matched: Matched, known: Sequence[Graded]
-) -> tuple[list[Graded], list[str]]:
+def _exercise_results(
+    submission: Submission, bundle: Bundle, matched: Matched, known: Sequence[ExerciseResult]
+) -> tuple[list[ExerciseResult], list[str]]:
     """Every exercise with a function, and notes on the notebook and its run."""
-    graded = {one.name: one for one in known}
-    asked = [exercise for exercise in bundle.exercises if exercise.function is not None]
-    with closing(Run(matched.code, bundle)) as run:
-        for one in asked:
-            if one.name not in graded:
-                graded[one.name] = _graded(one, run, submission, matched)
-        return [graded[one.name] for one in asked], [*matched.notes, *run.notes()]
+    results = {one.name: one for one in known}
+    with closing(RunningNotebook(matched.code, bundle)) as run:
+        for one in bundle.with_functions:
+            if one.name not in results:
+                results[one.name] = _exercise_result(one, run, submission, matched)
+        return [results[one.name] for one in bundle.with_functions], [*matched.notes, *run.notes()]
 
 
-def _graded(exercise: Exercise, run: Run, submission: Submission, matched: Matched) -> Graded:
+def _exercise_result(
+    exercise: Exercise, run: RunningNotebook, submission: Submission, matched: Matched
+) -> ExerciseResult:
     """One exercise; a mistake in the checks themselves is not the student's."""
     try:
         end = run.ready() + run.bundle.seconds.exercise
@@ -260,13 +256,15 @@ def _graded(exercise: Exercise, run: Run, submission: Submission, matched: Match
         raise
     except Exception as error:
         text = f"{type(error).__name__}: {error}"[:300]
-        return Graded(exercise.name, None, exercise.points, ("grader",), (text,))
+        return ExerciseResult(exercise.name, None, exercise.points, ("grader",), (text,))
     if verdict.causes == ("missing",):
         return _lost(exercise, *_why_missing(exercise, run, matched, verdict.messages[0]))
-    return Graded(exercise.name, verdict.points, exercise.points, verdict.causes, verdict.messages)
+    return ExerciseResult(
+        exercise.name, verdict.points, exercise.points, verdict.causes, verdict.messages
+    )
 
 
-def _caller(exercise: Exercise, run: Run, end: float) -> Callable[[Case], Value]:
+def _caller(exercise: Exercise, run: RunningNotebook, end: float) -> Callable[[Case], Value]:
     """Asks the student's function; once it brought a kernel down, it is not asked again."""
     gone: list[KernelGone] = []
 
@@ -281,7 +279,9 @@ def _caller(exercise: Exercise, run: Run, end: float) -> Callable[[Case], Value]
     return call
 
 
-def _why_missing(exercise: Exercise, run: Run, matched: Matched, text: str) -> tuple[str, str]:
+def _why_missing(
+    exercise: Exercise, run: RunningNotebook, matched: Matched, text: str
+) -> tuple[str, str]:
     """A cause and a sentence: the cell that defines the function may not have run."""
     for cell in matched.code:
         here = cell.grade_id == exercise.grade_id or defines(cell, exercise.function)
@@ -293,8 +293,8 @@ def _why_missing(exercise: Exercise, run: Run, matched: Matched, text: str) -> t
     return "missing", text
 
 
-def _lost(exercise: Exercise, cause: str, text: str) -> Graded:
-    return Graded(exercise.name, 0, exercise.points, (cause,), (text,))
+def _lost(exercise: Exercise, cause: str, text: str) -> ExerciseResult:
+    return ExerciseResult(exercise.name, 0, exercise.points, (cause,), (text,))
 
 
 def fingerprint(exercise: Exercise) -> str:

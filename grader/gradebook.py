@@ -1,4 +1,4 @@
-"""What a whole class got: a row a student, as CSV, also in the columns of Moodle and Canvas."""
+"""What a whole class got: one row per student, as CSV, also in the columns of Moodle and Canvas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grader.grade import Submission
 from grader.marks import Mark, Marks, as_points
-from grader.results import CAUSES, Graded, Result
+from grader.results import CAUSES, ExerciseResult, SubmissionResult
 from grader.submissions import student_of
 from grader.tables import as_csv
 from labkit.files import write_atomically
@@ -31,9 +31,9 @@ class Row:
     """
 
     student: str
-    graded: Mapping[str, Graded]
+    graded: Mapping[str, ExerciseResult]
     marks: Mapping[str, Mark]
-    result: Result | None
+    result: SubmissionResult | None
     notes: tuple[str, ...]
 
     @property
@@ -53,7 +53,7 @@ class Row:
 def rows_of(
     submissions: Sequence[Submission],
     without: Sequence[str],
-    results: Mapping[str, Result],
+    results: Mapping[str, SubmissionResult],
     marks: Marks,
     exercises: Sequence[Exercise],
 ) -> list[Row]:
@@ -68,7 +68,7 @@ def rows_of(
     nothing = {name: Mark(0) for name in questions}
     asked = [one for one in exercises if one.function is not None]
     for student in without:
-        graded = {one.name: Graded(one.name, 0, one.points, ("missing",)) for one in asked}
+        graded = {one.name: ExerciseResult(one.name, 0, one.points, ("missing",)) for one in asked}
         rows.append(Row(student, graded, nothing, None, ("no notebook was handed in",)))
     return rows
 
@@ -129,7 +129,7 @@ def _canvas(rows: Sequence[Row], lab: str, possible: int) -> bytes:
     return as_csv(["Student", "ID", "SIS User ID", "SIS Login ID", "Section", lab], table)
 
 
-def summary(rows: Sequence[Row], exercises: Sequence[Exercise]) -> str:
+def overview(rows: Sequence[Row], exercises: Sequence[Exercise]) -> str:
     """What an instructor wants to know first: scores, mistakes, and what needs a look."""
     possible = sum(one.points for one in exercises)
     handed_in = [row for row in rows if row.result is not None]

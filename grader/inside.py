@@ -9,11 +9,10 @@ from __future__ import annotations
 import base64
 import sys
 
-from grader.wire import read, written
+from grader.wire import MAX_TEXT, read, written
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, asked_here
 
-MAX_BYTES = 8 * 2**20  # of an answer
-MAX_TEXT = 300  # of an error
+MAX_ANSWER = 8 * 2**20  # bytes
 TORCH_HAS_NO_MEMORY = "can't allocate memory"
 
 
@@ -27,8 +26,8 @@ def ask(question: str) -> str:
     try:
         answer = {"answer": _answer(asked)}
         content = written(answer)
-        if len(content) > MAX_BYTES:
-            raise CallFailed("error", f"{len(content) >> 20} MB came back, too much for an answer")
+        if len(content) > MAX_ANSWER:
+            raise CallFailed("error", f"the answer has {len(content) >> 20} MB, which is too much")
     except CallFailed as failure:
         content = written({"failed": failure.cause, "text": failure.text})
     except TypeError as error:

@@ -17,12 +17,11 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 from grader.sandbox import NAME, Limits, NoKernel, kernel_spec
-from grader.wire import read, written
+from grader.wire import MAX_TEXT, read, written
 from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value
 
 START = 120.0  # seconds until a kernel must answer, on a busy machine
 MAX_MESSAGE = 32 * 2**20  # bytes; a longer one ends the connection
-MAX_TEXT = 300
 WORDS = {
     "memory": "it used more memory than there is for a notebook",
     "processes": "it started too many processes",

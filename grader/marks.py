@@ -14,7 +14,7 @@ from typing import NamedTuple
 import nbformat
 
 from grader.grade import Submission
-from grader.results import Result
+from grader.results import SubmissionResult
 from grader.tables import as_csv, from_csv
 from labkit.cells import read_notebook
 from labkit.files import write_atomically
@@ -53,7 +53,7 @@ def read_marks(out: Path) -> Marks:
                 marks[from_csv(row["student"]), row["question"]] = mark
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise ValueError(
-                    f"{path}, line {number}: wanted the columns {', '.join(COLUMNS)} and points "
+                    f"{path}, line {number}: expected the columns {', '.join(COLUMNS)} and points "
                     f"from 0 to `of`, or nothing; got {error}"
                 ) from None
     return marks
@@ -91,7 +91,7 @@ def as_points(points: float | None) -> str:
 def complete(
     marks: Marks,
     submissions: Sequence[Submission],
-    results: Mapping[str, Result],
+    results: Mapping[str, SubmissionResult],
     questions: Sequence[Exercise],
 ) -> Marks:
     """The marks, with an open one for each answer that nobody has read, and 0 for no answer.
@@ -118,7 +118,7 @@ def complete(
 def form(
     marks: Marks,
     submissions: Sequence[Submission],
-    results: Mapping[str, Result],
+    results: Mapping[str, SubmissionResult],
     questions: Sequence[Exercise],
 ) -> bytes:
     """A notebook that shows the answers question by question, with a line below each for its mark.

@@ -1,4 +1,4 @@
-"""What came of a submission, as data, and the folder in which it is kept.
+"""The result of a submission, as data, and the folder in which it is kept.
 
 One JSON for each submission and bundle of checks, named after both, written whole or not at all:
 whatever happens to a batch, what is finished is finished, and the same call goes on.
@@ -16,7 +16,7 @@ from labkit.files import write_atomically
 # Causes of lost points that name no mistake.
 CAUSES = {
     "wrong": "not right",
-    "missing": "not written, or not to be found",
+    "missing": "not written, or not found",
     "error": "an error in the function, or in the cell that defines it",
     "time": "out of time",
     "memory": "out of memory",
@@ -29,8 +29,8 @@ CAUSES = {
 
 
 @dataclass(frozen=True)
-class Graded:
-    """What came of an exercise with a function.
+class ExerciseResult:
+    """The result of an exercise with a function.
 
     Attributes:
         name: the exercise's, "lab4.fem".
@@ -50,8 +50,8 @@ class Graded:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What came of a submission; who handed it in is not part of it.
+class SubmissionResult:
+    """The result of a submission; who handed it in is not part of it.
 
     Attributes:
         submission: sha256 of the file.
@@ -66,24 +66,28 @@ class Result:
     submission: str
     bundle: str
     sandboxed: bool
-    exercises: tuple[Graded, ...]
+    exercises: tuple[ExerciseResult, ...]
     words: Mapping[str, str]
     notes: tuple[str, ...]
     seconds: float
 
     def as_json(self) -> str:
-        """As a text that `Result.read` reads."""
+        """As a text that `SubmissionResult.read` reads."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @staticmethod
-    def read(text: str) -> Result:
+    def read(text: str) -> SubmissionResult:
         """The result that `as_json` wrote."""
         fields = json.loads(text)
         exercises = tuple(
-            Graded(**{**one, "causes": tuple(one["causes"]), "messages": tuple(one["messages"])})
+            ExerciseResult(
+                **{**one, "causes": tuple(one["causes"]), "messages": tuple(one["messages"])}
+            )
             for one in fields.pop("exercises")
         )
-        return Result(**{**fields, "exercises": exercises, "notes": tuple(fields["notes"])})
+        return SubmissionResult(
+            **{**fields, "exercises": exercises, "notes": tuple(fields["notes"])}
+        )
 
 
 def result_file(out: Path, submission: str, bundle: str) -> Path:
@@ -91,13 +95,13 @@ def result_file(out: Path, submission: str, bundle: str) -> Path:
     return out / "results" / f"{submission[:20]}-{bundle[:20]}.json"
 
 
-def keep(out: Path, result: Result) -> None:
+def keep(out: Path, result: SubmissionResult) -> None:
     """Write a result, whole or not at all."""
     path = result_file(out, result.submission, result.bundle)
     write_atomically(path, result.as_json().encode("utf-8"))
 
 
-def load(out: Path, submission: str, bundle: str) -> Result | None:
+def load(out: Path, submission: str, bundle: str) -> SubmissionResult | None:
     """The result of a submission graded with a bundle; None where there is none."""
     path = result_file(out, submission, bundle)
-    return Result.read(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return SubmissionResult.read(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -58,7 +58,7 @@ INSTEAD = {
     "grader/__init__.py": '"""The grader\'s side of a kernel."""\n',
 }
 NOT_THERE = """raise ImportError(
-    "{name} is not there while a notebook is graded: exercises are to be solved without it"
+    "{name} is not there while a notebook is graded: solve the exercise without it"
 )
 """
 
@@ -145,7 +145,7 @@ def _instead_of(path: Path, name: Path) -> str:
 
 
 def bubblewrap(folder: Path, limits: Limits) -> list[str]:
-    """The command in front of a command that shall run in the sandbox.
+    """What to write in front of a command to run it in the sandbox.
 
     Args:
         folder: holds the stand-in; the one place of the machine where the sandbox may write.
@@ -365,7 +365,7 @@ class Watch(threading.Thread):
                 return
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._end.set()
         self.join()
 
@@ -376,7 +376,7 @@ class Watch(threading.Thread):
         answers = self._grader.memory_info().rss - self._before  # what it makes the grader hold
         if answers > self.limits.memory or self._hold_too_much(processes):
             return "memory"
-        return "disk" if size_of(self.folder, self.limits.disk) > self.limits.disk else ""
+        return "disk" if bytes_in(self.folder, self.limits.disk) > self.limits.disk else ""
 
     def _hold_too_much(self, processes: Sequence[psutil.Process]) -> bool:
         """Look closer, which takes longer, only where they would hold too much at the most."""
@@ -401,7 +401,7 @@ def _share(process: psutil.Process) -> int:
         return _resident(process)
 
 
-def size_of(folder: Path, enough: int) -> int:
+def bytes_in(folder: Path, enough: int) -> int:
     """Bytes in a folder, 4096 for each entry; stops to count at `enough`."""
     total, folders = 0, [folder]
     while folders and total <= enough:

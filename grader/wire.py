@@ -14,6 +14,7 @@ import numpy as np
 from labkit.selfcheck.exercise import Value
 from labkit.selfcheck.networks import Network
 
+MAX_TEXT = 300  # characters of an error that are passed on
 KINDS = "biufc"  # bool, integers, floats, complex: what an array may hold
 
 
@@ -51,7 +52,7 @@ def _plain(value: Value) -> object:
     if isinstance(value, dict):
         return {"dict": [[_plain(key), _plain(part)] for key, part in value.items()]}
     of = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
-    raise TypeError(f"numbers, arrays or tensors are wanted, got {type(value).__name__}{of}")
+    raise TypeError(f"expected numbers, arrays or tensors, got {type(value).__name__}{of}")
 
 
 def _value(plain: object) -> Value:

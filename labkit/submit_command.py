@@ -56,7 +56,7 @@ def notebook_in(place: Path) -> Path:
     """The notebook to hand in: a file, or the one in a folder.
 
     Raises:
-        ValueError: there is none, or one cannot know which.
+        ValueError: there is none, or several and none has the folder's name.
     """
     if place.is_file():
         return place

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from grader import grade
-from grader.batch import Change, claim
+from grader.batch import ScoreChange, claim
 from grader.command import difference
 from grader.feedback import feedback
 from grader.grade import Bundle, Limits, Seconds, Submission, fingerprint, inputs_of
-from grader.gradebook import rows_of, summary, write_gradebooks
+from grader.gradebook import overview, rows_of, write_gradebooks
 from grader.kernel import KernelGone, _answer_in
 from grader.marks import (
     Mark,
@@ -30,7 +30,7 @@ from grader.marks import (
     write_marks,
 )
 from grader.matching import match
-from grader.results import Graded, Result, keep, load, result_file
+from grader.results import ExerciseResult, SubmissionResult, keep, load, result_file
 from grader.sandbox import NoKernel
 from grader.similarity import similar
 from grader.submissions import Student, find_submissions, student_of
@@ -84,7 +84,7 @@ def test_networks_and_strange_numbers_cross():
 
 @pytest.mark.parametrize("value", [object(), np.array([object()]), {1, 2}, (1, print)])
 def test_what_is_no_data_is_refused(value):
-    with pytest.raises(TypeError, match="numbers, arrays or tensors are wanted, got"):
+    with pytest.raises(TypeError, match="expected numbers, arrays or tensors, got"):
         written(value)
 
 
@@ -343,12 +343,12 @@ def test_no_kernel_is_no_result(kernels, monkeypatch):
 
 
 def test_what_is_graded_already_is_not_asked(kernels):
-    known = [Graded("toy.weights", 1, 2), Graded("toy.standardised", 0, 2)]
+    known = [ExerciseResult("toy.weights", 1, 2), ExerciseResult("toy.standardised", 0, 2)]
     result = graded(known=known)
     assert points(result) == [1, 2, 0]
     assert set(kernels[0][0]) & set(toy_lab.RIGHT) == {"scores"}
     kernels[0].clear()
-    graded(known=[*known, Graded("toy.scores", 2, 2)])
+    graded(known=[*known, ExerciseResult("toy.scores", 2, 2)])
     assert kernels[0] == []
 
 
@@ -396,13 +396,15 @@ def test_an_error_in_a_reply_is_cut():
 
 # Results, marks, and what is made of them
 
-WEIGHTS = Graded("toy.weights", 0, 2, ("sum instead of mean",), ("They grow <b>with</b> `maps`.",))
-SCORES = Graded("toy.scores", 2, 2)
-STANDARDISED = Graded("toy.standardised", 1, 2, ("time",), ("it was stopped after 5 s",))
+WEIGHTS = ExerciseResult(
+    "toy.weights", 0, 2, ("sum instead of mean",), ("They grow <b>with</b> `maps`.",)
+)
+SCORES = ExerciseResult("toy.scores", 2, 2)
+STANDARDISED = ExerciseResult("toy.standardised", 1, 2, ("time",), ("it was stopped after 5 s",))
 
 
 def result_of(submission, *, words="Because <i>it</i> is.", exercises=None, **changed):
-    result = Result(
+    result = SubmissionResult(
         submission=submission.hash,
         bundle="b" * 64,
         sandboxed=True,
@@ -459,7 +461,7 @@ def test_marks_of_another_lab_are_refused(two):
 def test_a_line_that_is_no_mark_is_named(tmp_path, line):
     (tmp_path / "marks.csv").write_text(f"student,question,points,of,comment\n{line}\n")
     with pytest.raises(
-        ValueError, match=r"marks.csv, line 2: wanted the columns student, question"
+        ValueError, match=r"marks.csv, line 2: expected the columns student, question"
     ):
         read_marks(tmp_path)
 
@@ -567,7 +569,7 @@ def test_feedback_is_accessible_and_shows_no_markup_of_students(two):
 
 def test_feedback_says_what_is_open_and_what_could_not_be_checked(two):
     submissions, results = two
-    broken = Graded("toy.weights", None, 2, ("grader",), ("ValueError: in the check",))
+    broken = ExerciseResult("toy.weights", None, 2, ("grader",), ("ValueError: in the check",))
     results[submissions[0].hash] = result_of(
         submissions[0], exercises=(broken, SCORES, STANDARDISED)
     )
@@ -576,8 +578,8 @@ def test_feedback_says_what_is_open_and_what_could_not_be_checked(two):
     assert "your instructor will look at it" in page and "ValueError" not in page
 
 
-def test_the_summary_counts_scores_and_mistakes(two):
-    text = summary(rows(two), toy_lab.EXERCISES)
+def test_the_overview_counts_scores_and_mistakes(two):
+    text = overview(rows(two), toy_lab.EXERCISES)
     assert "notebooks: 2; students without one: 1\n" in text
     assert "Points of 9, 1 not complete yet" in text
     assert " 30 to  40 %     2  ##" in text
@@ -587,7 +589,7 @@ def test_the_summary_counts_scores_and_mistakes(two):
     assert "SANDBOX" not in text
     submissions, results = two
     results[submissions[0].hash] = replace(results[submissions[0].hash], sandboxed=False)
-    assert "GRADED WITHOUT A SANDBOX" in summary(rows(two), toy_lab.EXERCISES)
+    assert "GRADED WITHOUT A SANDBOX" in overview(rows(two), toy_lab.EXERCISES)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@sum", "plain", "'quoted", "größe"])
@@ -712,7 +714,7 @@ def test_unfinished_cells_are_compared_as_far_as_they_go():
 
 
 def test_what_changes_is_said():
-    changes = [Change("anna", "toy.weights", 0, 2), Change("ben", "toy.weights", None, 1)]
+    changes = [ScoreChange("anna", "toy.weights", 0, 2), ScoreChange("ben", "toy.weights", None, 1)]
     assert difference(changes) == [
         "2 scores of 2 students change:",
         "  anna: toy.weights 0 -> 2",

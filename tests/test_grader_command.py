@@ -95,9 +95,11 @@ def test_corrected_checks_grade_what_they_touch_and_show_the_difference(
     assert run(handed_in)[0] == 1
     assert "different: the checks of toy.weights" in capsys.readouterr().err
     asked = []
-    ask = grade.Run.ask
+    ask = grade.RunningNotebook.ask
     monkeypatch.setattr(
-        grade.Run, "ask", lambda self, one, *more: asked.append(one.name) or ask(self, one, *more)
+        grade.RunningNotebook,
+        "ask",
+        lambda self, one, *more: asked.append(one.name) or ask(self, one, *more),
     )
     assert run(handed_in, "--only-changed")[0] == 0
     said = capsys.readouterr().out

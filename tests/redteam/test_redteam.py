@@ -104,9 +104,9 @@ def test_each_lost_point_has_words_for_the_student(graded):
     assert "was stopped after 10 s" in said("endless loop in a function", 0)
     assert "labkit.explain is not there while a notebook is graded" in said("imports the solution")
     assert "Network is unreachable" in said("calls outside")
-    assert "numbers, arrays or tensors are wanted" in said("equal to everything")
+    assert "expected numbers, arrays or tensors" in said("equal to everything")
     assert len(said("30 MB in an error")) < 1000
-    assert "15 MB came back" in said("a large answer")
+    assert "the answer has 15 MB" in said("a large answer")
 
 
 @pytest.mark.parametrize("name", ["reads the solution", "fetches from loopback"])

@@ -23,8 +23,8 @@ from grader.sandbox import (
     Limits,
     NoKernel,
     Watch,
+    bytes_in,
     kernel_spec,
-    size_of,
 )
 from tools.stamp_colab import Place, setup_source
 
@@ -155,16 +155,16 @@ def test_what_killed_graders_left_is_removed_after_a_day(no_leftovers):
 
 
 def test_a_folder_is_measured_as_far_as_needed(tmp_path):
-    assert size_of(tmp_path, GIB) == 0
+    assert bytes_in(tmp_path, GIB) == 0
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").write_bytes(bytes(50_000))
     (tmp_path / "link").symlink_to("/usr")
-    assert 50_000 + 3 * 4096 <= size_of(tmp_path, GIB) < 80_000
-    assert size_of(tmp_path, 10_000) < 80_000
+    assert 50_000 + 3 * 4096 <= bytes_in(tmp_path, GIB) < 80_000
+    assert bytes_in(tmp_path, 10_000) < 80_000
     for number in range(20):
         (tmp_path / f"{number}").touch()
-    assert size_of(tmp_path, 10_000) < size_of(tmp_path, GIB)
-    assert size_of(tmp_path / "nowhere", GIB) == 0
+    assert bytes_in(tmp_path, 10_000) < bytes_in(tmp_path, GIB)
+    assert bytes_in(tmp_path / "nowhere", GIB) == 0
 
 
 @pytest.mark.parametrize(
