@@ -9,13 +9,13 @@ import pytest
 
 from grader import command, grade, sandbox
 from grader.__main__ import main
-from grader.grade import Bundle, Seconds
+from grader.grade import Bundle
 from grader.sandbox import Limits
 from labkit.__main__ import main as labkit_main
 
 sys.path.insert(0, str(Path(__file__).parent / "redteam"))
 import toy_lab  # noqa: E402
-from sandboxed import needs_a_sandbox  # noqa: E402
+from sandboxed import GENEROUS, needs_a_sandbox  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 WRONG = toy_lab.RIGHT | {"weights": "def weights(maps):\n    return maps.sum(dim=(1, 2))"}
@@ -29,7 +29,7 @@ def toy(monkeypatch):
         return Bundle(
             "toy_lab",
             toy_lab.RELEASE,
-            seconds=Seconds(10, 10, 60),
+            seconds=GENEROUS,
             sandboxed=not arguments.unsandboxed,
         )
 
@@ -149,7 +149,9 @@ def test_a_kernel_that_does_not_start_is_no_students_fault(handed_in, toy, monke
 @needs_a_sandbox
 @pytest.mark.slow
 def test_a_dask_cluster_grades(handed_in, toy, tmp_path):
-    distributed = pytest.importorskip("distributed")
+    distributed = pytest.importorskip(
+        "distributed", reason="needs dask: python -m pip install distributed"
+    )
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
     ) as cluster:

@@ -247,7 +247,7 @@ with open({solution!r}) as file:
 return scope['standardised'](values)"""
 FETCHES = """import socket
 scope = {{'torch': torch}}
-with socket.create_connection(('127.0.0.1', {port}), timeout=2) as server:
+with socket.create_connection(('127.0.0.1', {port}), timeout=60) as server:
     exec(server.recv(10000).decode(), scope)
 return scope['standardised'](values)"""
 FILLS = """import os
@@ -271,7 +271,7 @@ def hostile(solution, canary, port, seconds):
         port: where a server on loopback gives right answers.
         seconds: what a process is named after that must not stay.
     """
-    outside = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=2)"
+    outside = "import socket\nsocket.create_connection(('192.0.2.1', 80), timeout=60)"
     only, name = (2, 2, 0), "toy.standardised"
     first = (0, 2, 2)
 

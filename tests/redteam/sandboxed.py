@@ -1,7 +1,8 @@
-"""The mark of the tests that need a sandbox."""
+"""What the tests that start kernels share: the mark of those that need a sandbox, and patience."""
 
 import pytest
 
+from grader.grade import Seconds
 from grader.sandbox import why_not
 
 WHY_NOT = why_not()
@@ -12,3 +13,5 @@ REASON = (
     else f"needs a sandbox: {WHY_NOT}"
 )
 needs_a_sandbox = pytest.mark.skipif(WHY_NOT is not None, reason=REASON)
+PATIENCE = 600  # seconds, for what ends by itself: no machine that can run the tests takes longer
+GENEROUS = Seconds(PATIENCE, PATIENCE, 10 * PATIENCE)
