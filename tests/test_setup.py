@@ -579,6 +579,16 @@ def test_every_module_has_a_floor_and_no_other_is_named():
     assert not idle, f"on the floors of CONTRIBUTING.md, but not there: {idle}"
 
 
+def test_labkit_imports_nothing_of_grader():
+    """`python -m labkit grade` knows it by name only."""
+    wrong = [
+        module
+        for module, names in IMPORTS.items()
+        if module.startswith("labkit") and any(name.split(".")[0] == "grader" for name in names)
+    ]
+    assert not wrong
+
+
 def test_imports_point_down():
     """To a lower floor only; a package's __init__ may gather its own modules."""
     floor, wrong = floors(), []
