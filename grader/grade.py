@@ -25,7 +25,7 @@ from grader.matching import Matched, as_json, match
 from grader.results import ExerciseResult, SubmissionResult
 from grader.sandbox import Limits, NoKernel
 from labkit.cells import Cell, defines, read_notebook
-from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value, judge
+from labkit.selfcheck.exercise import CallFailed, Exercise, Question, Value, judge
 
 ENGINE = 1  # raise it when the same submission would be graded differently
 
@@ -50,7 +50,7 @@ class Submission(NamedTuple):
 
 
 class Seconds(NamedTuple):
-    """How long a cell, all cases of an exercise, and a notebook may take."""
+    """How long a cell, all questions of an exercise, and a notebook may take."""
 
     cell: float = 30.0
     exercise: float = 30.0
@@ -176,8 +176,8 @@ class RunningNotebook:
             self._kernel.close()
         self._kernel = None
 
-    def ask(self, exercise: Exercise, case: Case, end: float) -> Value:
-        """What the student's function makes of a case, asked until `end` at the latest.
+    def ask(self, exercise: Exercise, question: Question, end: float) -> Value:
+        """What the student's function makes of a question, asked until `end` at the latest.
 
         Raises:
             CallFailed: it gave nothing back.
@@ -186,7 +186,7 @@ class RunningNotebook:
         kernel = self._ready()
         seconds = self._at_most(max(0.1, end - time.monotonic()))
         try:
-            return kernel.ask(exercise, case, seconds)
+            return kernel.ask(exercise, question, seconds)
         except KernelGone:
             self.close()
             raise
@@ -264,14 +264,14 @@ def _exercise_result(
     )
 
 
-def _caller(exercise: Exercise, run: RunningNotebook, end: float) -> Callable[[Case], Value]:
+def _caller(exercise: Exercise, run: RunningNotebook, end: float) -> Callable[[Question], Value]:
     """Asks the student's function; once it brought a kernel down, it is not asked again."""
     gone: list[KernelGone] = []
 
-    def call(case: Case) -> Value:
+    def call(question: Question) -> Value:
         if not gone:
             try:
-                return run.ask(exercise, case, end)
+                return run.ask(exercise, question, end)
             except KernelGone as error:
                 gone.append(error)
         raise CallFailed(gone[0].cause, gone[0].text)

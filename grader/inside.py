@@ -10,7 +10,7 @@ import base64
 import sys
 
 from grader.wire import MAX_TEXT, read, written
-from labkit.selfcheck.exercise import CallFailed, Case, Exercise, asked_here
+from labkit.selfcheck.exercise import CallFailed, Exercise, Question, asked_here
 
 MAX_ANSWER = 8 * 2**20  # bytes
 TORCH_HAS_NO_MEMORY = "can't allocate memory"
@@ -47,7 +47,7 @@ def _answer(asked: dict) -> object:
     exercise = Exercise(**_WITHOUT_CASES, function=name, tensors=asked["tensors"])
     call = asked_here(exercise, function)
     try:
-        return call(Case("", asked["inputs"], gradient=asked["gradient"]))
+        return call(Question("", asked["inputs"], gradient=asked["gradient"]))
     except CallFailed as failure:
         if isinstance(failure.__cause__, MemoryError) or TORCH_HAS_NO_MEMORY in failure.text:
             raise CallFailed("memory", "there was not enough memory") from failure

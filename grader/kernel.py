@@ -18,7 +18,7 @@ from jupyter_client.manager import KernelManager
 
 from grader.sandbox import NAME, Limits, NoKernel, kernel_spec
 from grader.wire import MAX_TEXT, read, written
-from labkit.selfcheck.exercise import CallFailed, Case, Exercise, Value
+from labkit.selfcheck.exercise import CallFailed, Exercise, Question, Value
 
 START = 120.0  # seconds until a kernel must answer, on a busy machine
 MAX_MESSAGE = 32 * 2**20  # bytes; a longer one ends the connection
@@ -103,20 +103,20 @@ class Kernel:
             return ""
         return f"{content.get('ename', 'error')}: {content.get('evalue', '')}"[:MAX_TEXT]
 
-    def ask(self, exercise: Exercise, case: Case, seconds: float) -> Value:
-        """What the student's function makes of a case.
+    def ask(self, exercise: Exercise, question: Question, seconds: float) -> Value:
+        """What the student's function makes of a question.
 
         Raises:
             CallFailed: it gave nothing back.
             KernelGone: it took longer than `seconds`, or brought the kernel down.
         """
-        question = {
+        request = {
             "function": exercise.function,
-            "inputs": dict(case.inputs),
+            "inputs": dict(question.inputs),
             "tensors": exercise.tensors,
-            "gradient": case.gradient,
+            "gradient": question.gradient,
         }
-        asked = f"_labkit_ask('{base64.b64encode(written(question)).decode('ascii')}')"
+        asked = f"_labkit_ask('{base64.b64encode(written(request)).decode('ascii')}')"
         answer = _answer_in(self._execute("", {"answer": asked}, seconds))
         if "failed" in answer:
             raise CallFailed(str(answer["failed"]), str(answer.get("text"))[:MAX_TEXT])

@@ -312,7 +312,7 @@ def test_the_time_of_the_whole_notebook_is_limited(kernels):
 
 def test_a_broken_check_costs_the_student_nothing(kernels, monkeypatch):
     weights, *rest = toy_lab.EXERCISES
-    broken = weights._replace(cases=lambda rng: 1 / 0)
+    broken = weights._replace(questions=lambda rng: 1 / 0)
     monkeypatch.setattr(toy_lab, "EXERCISES", (broken, *rest))
     result = graded()
     assert points(result) == [None, 2, 2]

@@ -35,9 +35,9 @@ from labkit.selfcheck import (
 )
 from labkit.selfcheck.exercise import (
     CallFailed,
-    Case,
     Exercise,
     Mistake,
+    Question,
     agree,
     answer,
     as_data,
@@ -99,30 +99,32 @@ def test_a_stub_earns_nothing(asked):
 
 @by_name("asked", CODED)
 def test_what_is_always_the_same_earns_nothing(asked):
-    expected = as_data(answer_to(asked, asked.cases(np.random.default_rng(9))[0]))
+    expected = as_data(answer_to(asked, asked.questions(np.random.default_rng(9))[0]))
     for constant in (None, 0, 1.0, torch.zeros(2, 2), expected):
         assert verdict_of(asked, lambda constant=constant, **inputs: constant).points == 0
 
 
-def answer_to(asked, case):
-    return answer(asked.solve, case.inputs, tensors=asked.tensors, gradient=case.gradient)
+def answer_to(asked, question):
+    return answer(asked.solve, question.inputs, tensors=asked.tensors, gradient=question.gradient)
 
 
 @by_name("asked", CODED)
-def test_cases_begin_by_hand_and_are_drawn_anew(asked):
-    one, same, other = (asked.cases(np.random.default_rng(seed)) for seed in (0, 0, 1))
+def test_questions_begin_by_hand_and_are_drawn_anew(asked):
+    one, same, other = (asked.questions(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert one[0].name.startswith("by hand")
-    assert len({case.name for case in one}) == len(one)
-    assert {case.part for case in one} == set(asked.parts)
+    assert len({question.name for question in one}) == len(one)
+    assert {question.part for question in one} == set(asked.parts)
     assert list(asked.parts)[0] == "main"
-    for case, again in zip(one, same, strict=True):
-        assert all(equal(case.inputs[name], again.inputs[name]) for name in case.inputs)
+    for question, again in zip(one, same, strict=True):
+        assert all(equal(question.inputs[name], again.inputs[name]) for name in question.inputs)
     changed = {
-        case.part
-        for case, case_2 in zip(one, other, strict=True)
-        if not all(equal(case.inputs[name], case_2.inputs[name]) for name in case.inputs)
+        question.part
+        for question, question_2 in zip(one, other, strict=True)
+        if not all(
+            equal(question.inputs[name], question_2.inputs[name]) for name in question.inputs
+        )
     }
-    assert changed == set(asked.parts), "each part needs a case that cannot be learned by heart"
+    assert changed == set(asked.parts), "each part needs a question that cannot be learned by heart"
 
 
 def equal(one, other):
@@ -133,18 +135,20 @@ def equal(one, other):
 
 @by_name("asked", CODED)
 def test_inputs_are_given_as_data(asked):
-    for case in asked.cases(np.random.default_rng(0)):
-        for value in case.inputs.values():
+    for question in asked.questions(np.random.default_rng(0)):
+        for value in question.inputs.values():
             assert isinstance(value, np.ndarray | Network | int | float)
             if isinstance(value, np.ndarray):
                 assert value.dtype in (np.float32, np.int64)
 
 
-def test_every_lab_has_cases_that_only_the_grader_asks():
+def test_every_lab_has_questions_that_only_the_grader_asks():
     for lab in LABS:
         coded = [one for one in exercises(lab) if one.function is not None]
-        cases = [case for one in coded for case in one.cases(np.random.default_rng(0))]
-        assert any(case.hidden for case in cases)
+        questions = [
+            question for one in coded for question in one.questions(np.random.default_rng(0))
+        ]
+        assert any(question.hidden for question in questions)
 
 
 def test_names_are_unique_and_say_the_lab():
@@ -387,8 +391,8 @@ def test_occlusion_is_labkits(network, image, patch, stride):
 
 @pytest.mark.parametrize("rule", ["ratio", "straight-through"])
 def test_biased_layers_are_labkits(rng, rule):
-    case = next(c for c in lab3.RATIO_LAYER.cases(rng) if c.name == "random weights")
-    a, W, b = (torch.from_numpy(case.inputs[name]) for name in ("a", "W", "b"))
+    question = next(c for c in lab3.RATIO_LAYER.questions(rng) if c.name == "random weights")
+    a, W, b = (torch.from_numpy(question.inputs[name]) for name in ("a", "W", "b"))
     linear = nn.Linear(5, 4)
     linear.weight.data, linear.bias.data = W, b
     own = {"ratio": lab3.ratio_layer, "straight-through": lab3.straight_through_layer}[rule]
@@ -401,9 +405,9 @@ def test_biased_layers_are_labkits(rng, rule):
 
 
 def test_relevance_is_input_times_gradient(rng):
-    case = next(c for c in lab3.RATIO_LAYER.cases(rng) if c.name == "random weights")
-    a, W, b = (torch.from_numpy(case.inputs[name]) for name in ("a", "W", "b"))
-    _, gradient = answer(lab3.ratio_layer, case.inputs, gradient="a")
+    question = next(c for c in lab3.RATIO_LAYER.questions(rng) if c.name == "random weights")
+    a, W, b = (torch.from_numpy(question.inputs[name]) for name in ("a", "W", "b"))
+    _, gradient = answer(lab3.ratio_layer, question.inputs, gradient="a")
     R = lab3.layer_relevance(a, W, b, W @ a + b, 0.25)
     torch.testing.assert_close(R, a * torch.from_numpy(gradient))
 
@@ -511,8 +515,8 @@ def double(x):
     return 2 * x
 
 
-def a_case(**settings):
-    return Case("by hand", {"x": numbers([1, 2])}, **settings)
+def a_question(**settings):
+    return Question("by hand", {"x": numbers([1, 2])}, **settings)
 
 
 def doubling(**settings):
@@ -523,7 +527,7 @@ def doubling(**settings):
         "parts": {"main": 2},
         "minutes": 1,
         "solve": double,
-        "cases": lambda rng: [a_case()],
+        "questions": lambda rng: [a_question()],
     }
     return Exercise(**given | settings)
 
@@ -584,15 +588,15 @@ def test_an_error_without_a_line_in_the_function():
 
 @pytest.mark.parametrize("cause", ["missing", "time", "memory"])
 def test_what_does_not_answer_is_not_asked_again(cause):
-    asked_cases = []
+    asked_questions = []
 
-    def call(case):
-        asked_cases.append(case)
+    def call(question):
+        asked_questions.append(question)
         raise CallFailed(cause, "no answer")
 
-    several = doubling(cases=lambda rng: [a_case(), a_case(), a_case()])
+    several = doubling(questions=lambda rng: [a_question(), a_question(), a_question()])
     verdict = judge(several, call, np.random.default_rng(0))
-    assert len(asked_cases) == 1 and len(verdict.outcomes) == 3
+    assert len(asked_questions) == 1 and len(verdict.replies) == 3
     assert verdict.causes == (cause,) and verdict.points == 0
 
 
@@ -602,25 +606,25 @@ def test_an_error_in_one_case_does_not_end_the_asking():
             raise ZeroDivisionError
         return 2 * x
 
-    cases = [Case("zero", {"x": numbers([0])}, part="zero"), a_case()]
+    questions = [Question("zero", {"x": numbers([0])}, part="zero"), a_question()]
     verdict = verdict_of(
-        doubling(parts={"main": 2, "zero": 1}, cases=lambda rng: cases), fails_at_zero
+        doubling(parts={"main": 2, "zero": 1}, questions=lambda rng: questions), fails_at_zero
     )
     assert verdict.parts == {"main": True, "zero": False}
     assert (verdict.points, verdict.possible) == (2, 3)
 
 
 def test_no_part_counts_without_the_main_one():
-    cases = [a_case(), Case("zero", {"x": numbers([0])}, part="zero")]
-    asked = doubling(parts={"main": 2, "zero": 1}, cases=lambda rng: cases)
+    questions = [a_question(), Question("zero", {"x": numbers([0])}, part="zero")]
+    asked = doubling(parts={"main": 2, "zero": 1}, questions=lambda rng: questions)
     verdict = verdict_of(asked, lambda x: 0 * x)
     assert verdict.parts == {"main": False, "zero": True}
     assert verdict.points == 0
 
 
-def test_hidden_cases_are_left_out_of_the_public_check():
+def test_hidden_questions_are_left_out_of_the_public_check():
     asked = doubling(
-        cases=lambda rng: [a_case(), Case("secret", {"x": numbers([-1])}, hidden=True)]
+        questions=lambda rng: [a_question(), Question("secret", {"x": numbers([-1])}, hidden=True)]
     )
     assert verdict_of(asked, lambda x: 2 * x.abs(), public=True).passed
     assert not verdict_of(asked, lambda x: 2 * x.abs()).passed
@@ -632,12 +636,14 @@ TRIPLED = Mistake("three times", "You triple.", lambda x: 3 * x, points=1)
 SIGNLESS = Mistake("without sign", "The sign is lost.", lambda x: 2 * x.abs())
 
 
-def two_cases(rng):
-    return [a_case(), Case("negative", {"x": numbers([-1])})]
+def two_questions(rng):
+    return [a_question(), Question("negative", {"x": numbers([-1])})]
 
 
 def test_a_mistake_that_explains_everything_is_named_and_earns_its_points():
-    verdict = verdict_of(doubling(cases=two_cases, mistakes=(SIGNLESS, TRIPLED)), TRIPLED.wrong)
+    verdict = verdict_of(
+        doubling(questions=two_questions, mistakes=(SIGNLESS, TRIPLED)), TRIPLED.wrong
+    )
     assert verdict.causes == ("three times",) and verdict.messages == ("You triple.",)
     assert verdict.points == 1
 
@@ -646,14 +652,16 @@ def test_a_mistake_that_explains_the_wrong_part_is_named_but_earns_nothing():
     def tripled_when_negative(x):
         return torch.where(x < 0, 3 * x, 2 * x)
 
-    verdict = verdict_of(doubling(cases=two_cases, mistakes=(TRIPLED,)), tripled_when_negative)
+    verdict = verdict_of(
+        doubling(questions=two_questions, mistakes=(TRIPLED,)), tripled_when_negative
+    )
     assert verdict.causes == ("three times",)
     assert verdict.points == 0
 
 
 def test_two_mistakes_at_once_are_not_guessed():
     verdict = verdict_of(
-        doubling(cases=two_cases, mistakes=(TRIPLED, SIGNLESS)), lambda x: 3 * x.abs() + 1
+        doubling(questions=two_questions, mistakes=(TRIPLED, SIGNLESS)), lambda x: 3 * x.abs() + 1
     )
     assert verdict.causes == ("wrong",)
     assert verdict.messages[0].startswith("In the case “by hand”: ")
@@ -661,19 +669,19 @@ def test_two_mistakes_at_once_are_not_guessed():
 
 def test_a_mistake_that_fails_in_a_case_is_still_known():
     picks = Mistake("another index", "Counting begins at 0.", lambda x: 2 * x[[1, 0]])
-    cases = [a_case(), Case("one number", {"x": numbers([4])})]
-    verdict = verdict_of(doubling(cases=lambda rng: cases, mistakes=(picks,)), picks.wrong)
-    assert [outcome.cause for outcome in verdict.outcomes] == ["wrong", "error"]
+    questions = [a_question(), Question("one number", {"x": numbers([4])})]
+    verdict = verdict_of(doubling(questions=lambda rng: questions, mistakes=(picks,)), picks.wrong)
+    assert [reply.cause for reply in verdict.replies] == ["wrong", "error"]
     assert verdict.causes == ("another index",)
 
 
 def test_what_takes_too_long_is_no_known_mistake():
-    def call(case):
-        if case.name == "negative":
+    def call(question):
+        if question.name == "negative":
             raise CallFailed("time", "It took too long.")
-        return TRIPLED.wrong(case.inputs["x"])
+        return TRIPLED.wrong(question.inputs["x"])
 
-    asked = doubling(cases=two_cases, mistakes=(TRIPLED,))
+    asked = doubling(questions=two_questions, mistakes=(TRIPLED,))
     assert judge(asked, call, np.random.default_rng(0)).causes == ("wrong", "time")
 
 
@@ -696,8 +704,8 @@ def test_a_report_promises_nothing_and_tells_no_value(asked):
     for report in (right, wrong):
         assert "full marks" not in repr(report) + report._repr_html_()
     told = " ".join(wrong.lines)
-    for outcome in verdict_of(asked, asked.solve).outcomes:
-        values = np.concatenate([np.ravel(part) for part in flat(outcome.expected)])
+    for reply in verdict_of(asked, asked.solve).replies:
+        values = np.concatenate([np.ravel(part) for part in flat(reply.expected)])
         for value in values:
             if value != int(value):
                 assert f"{value:.3f}" not in told
@@ -723,7 +731,7 @@ def test_a_report_is_escaped_and_shows_code():
     assert 'role="status"' in html
 
 
-def test_only_the_score_asks_hidden_cases():
+def test_only_the_score_asks_hidden_questions():
     def fails_for_two(scores):
         return lab6.area(scores) + (len(scores) == 2)
 

@@ -22,7 +22,7 @@ REAL = "biuf"  # numpy's letters for booleans, whole numbers and floating-point 
 POINTLESS = ("missing", "time", "memory")  # once one of these came, asking again is no use
 
 
-class Case(NamedTuple):
+class Question(NamedTuple):
     """One question to the student's function."""
 
     name: str  # "worked by hand: two maps of 2 x 2"
@@ -51,19 +51,19 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return numbers(rng.normal(size=shape))
 
 
-def agree(got: Value, expected: Value, case: Case | None = None) -> str | None:
+def agree(got: Value, expected: Value, question: Question | None = None) -> str | None:
     """Compare an output with what was expected, as far as float32 allows.
 
     Args:
         got: what the student's function gave.
         expected: what the exercise's own gave.
-        case: not used; exercises with a comparison of their own may look at it.
+        question: not used; exercises with a comparison of their own may look at it.
 
     Returns:
         None where they agree, else what is wrong in a sentence that does not tell the answer.
     """
     if isinstance(expected, tuple):
-        return _agree_in_parts(got, expected, case)
+        return _agree_in_parts(got, expected, question)
     if got is None:
         return "None came back; is there a `return` at the end?"
     kind = type(got).__name__
@@ -92,9 +92,9 @@ class Exercise(NamedTuple):
     parts: Mapping[str, int]  # points; "main" comes first, and no other counts without it
     minutes: int
     solve: Callable | None = None  # the right answer, same signature as the student's
-    cases: Callable[[np.random.Generator], list[Case]] | None = None
+    questions: Callable[[np.random.Generator], list[Question]] | None = None
     mistakes: tuple[Mistake, ...] = ()
-    agree: Callable[[Value, Value, Case], str | None] = agree
+    agree: Callable[[Value, Value, Question], str | None] = agree
     tensors: bool = True  # arrays go in as tensors
 
     @property
@@ -126,10 +126,10 @@ class CallFailed(Exception):
         self.cause, self.text = cause, text
 
 
-class Outcome(NamedTuple):
-    """What came of one case."""
+class Reply(NamedTuple):
+    """What came of one question."""
 
-    case: Case
+    question: Question
     expected: Value
     got: Value
     cause: str  # "" where right, else "wrong" or a CallFailed's cause
@@ -137,77 +137,77 @@ class Outcome(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What came of all cases."""
+    """What came of all questions."""
 
     passed: bool
     points: int
     possible: int
     parts: Mapping[str, bool]  # which of the exercise's parts are right
-    causes: tuple[str, ...]  # names of recognised mistakes, else the outcomes' causes
+    causes: tuple[str, ...]  # names of recognised mistakes, else the replies' causes
     messages: tuple[str, ...]  # hints for the student
-    outcomes: tuple[Outcome, ...]
+    replies: tuple[Reply, ...]
 
 
 def judge(
     exercise: Exercise,
-    call: Callable[[Case], Value],
+    call: Callable[[Question], Value],
     rng: np.random.Generator,
     *,
     public: bool = False,
 ) -> Verdict:
-    """Ask every case, compare, and name the likely mistake.
+    """Ask every question, compare, and name the likely mistake.
 
     Args:
         exercise: one with a function.
-        call: answers a case with the student's output, as data, or raises `CallFailed`.
+        call: answers a question with the student's output, as data, or raises `CallFailed`.
         rng: draws the inputs.
-        public: leave out the cases that only the grader asks.
+        public: leave out the questions that only the grader asks.
 
     Returns:
         The points are those of the parts that are right, or of the one mistake that explains all.
     """
-    cases = [case for case in exercise.cases(rng) if not (public and case.hidden)]
-    outcomes = _ask_all(exercise, call, cases)
-    wrong = {outcome.case.part for outcome in outcomes if outcome.cause}
+    questions = [
+        question for question in exercise.questions(rng) if not (public and question.hidden)
+    ]
+    replies = _ask_all(exercise, call, questions)
+    wrong = {reply.question.part for reply in replies if reply.cause}
     parts = {part: part not in wrong for part in exercise.parts}
     points = sum(points for part, points in exercise.parts.items() if parts[part])
     points = points if parts["main"] else 0
     if not wrong:
-        return Verdict(True, points, exercise.points, parts, (), (), outcomes)
-    mistake, whole = likely_mistake(exercise, outcomes)
+        return Verdict(True, points, exercise.points, parts, (), (), replies)
+    mistake, whole = likely_mistake(exercise, replies)
     if mistake is None:
-        failed = [outcome for outcome in outcomes if outcome.cause]
-        causes = tuple(dict.fromkeys(outcome.cause for outcome in failed))
-        messages = tuple(dict.fromkeys(_sentence(outcome) for outcome in failed))[:2]
+        failed = [reply for reply in replies if reply.cause]
+        causes = tuple(dict.fromkeys(reply.cause for reply in failed))
+        messages = tuple(dict.fromkeys(_sentence(reply) for reply in failed))[:2]
     else:
         points = max(points, mistake.points if whole else 0)
         causes, messages = (mistake.name,), (mistake.hint,)
-    return Verdict(False, points, exercise.points, parts, causes, messages, outcomes)
+    return Verdict(False, points, exercise.points, parts, causes, messages, replies)
 
 
-def likely_mistake(
-    exercise: Exercise, outcomes: tuple[Outcome, ...]
-) -> tuple[Mistake | None, bool]:
+def likely_mistake(exercise: Exercise, replies: tuple[Reply, ...]) -> tuple[Mistake | None, bool]:
     """The recorded mistake that gives what the student's function gave.
 
     Returns:
-        The mistake and whether it explains every outcome; or one that explains all that are wrong,
+        The mistake and whether it explains every reply; or one that explains all that are wrong,
         at least one of which must be a value; or None.
     """
-    failed = tuple(outcome for outcome in outcomes if outcome.cause)
-    if not any(outcome.cause == "wrong" for outcome in failed):
+    failed = tuple(reply for reply in replies if reply.cause)
+    if not any(reply.cause == "wrong" for reply in failed):
         return None, False
-    for explained in (outcomes, failed):
+    for explained in (replies, failed):
         for mistake in exercise.mistakes:
-            if all(_gives(exercise, mistake, outcome) for outcome in explained):
-                return mistake, explained is outcomes
+            if all(_gives(exercise, mistake, reply) for reply in explained):
+                return mistake, explained is replies
     return None, False
 
 
 def answer(
     function: Callable, inputs: Mapping[str, Value], *, tensors: bool = True, gradient: str = ""
 ) -> Value:
-    """Call a function with a case's inputs and bring its output back as data.
+    """Call a function with a question's inputs and bring its output back as data.
 
     Args:
         function: a student's, or an exercise's own.
@@ -240,12 +240,14 @@ def answer(
     return as_data(output), as_data(found)
 
 
-def asked_here(exercise: Exercise, function: Callable) -> Callable[[Case], Value]:
+def asked_here(exercise: Exercise, function: Callable) -> Callable[[Question], Value]:
     """A `call` for `judge` that runs the function in this process."""
 
-    def call(case: Case) -> Value:
+    def call(question: Question) -> Value:
         try:
-            return answer(function, case.inputs, tensors=exercise.tensors, gradient=case.gradient)
+            return answer(
+                function, question.inputs, tensors=exercise.tensors, gradient=question.gradient
+            )
         except CallFailed:
             raise
         except NotImplementedError:
@@ -276,51 +278,51 @@ def _argument(value: Value, tensors: bool) -> object:
 
 
 def _ask_all(
-    exercise: Exercise, call: Callable[[Case], Value], cases: list[Case]
-) -> tuple[Outcome, ...]:
-    outcomes: list[Outcome] = []
-    for case in cases:
-        expected = _own(exercise.solve, exercise, case)
-        if outcomes and outcomes[-1].cause in POINTLESS:
-            outcomes.append(outcomes[-1]._replace(case=case, expected=expected))
+    exercise: Exercise, call: Callable[[Question], Value], questions: list[Question]
+) -> tuple[Reply, ...]:
+    replies: list[Reply] = []
+    for question in questions:
+        expected = _own(exercise.solve, exercise, question)
+        if replies and replies[-1].cause in POINTLESS:
+            replies.append(replies[-1]._replace(question=question, expected=expected))
             continue
         try:
-            got = call(case)
+            got = call(question)
         except CallFailed as failure:
-            outcomes.append(Outcome(case, expected, None, failure.cause, failure.text))
+            replies.append(Reply(question, expected, None, failure.cause, failure.text))
             continue
-        text = exercise.agree(got, expected, case)
-        outcomes.append(Outcome(case, expected, got, "wrong" if text else "", text or ""))
-    return tuple(outcomes)
+        text = exercise.agree(got, expected, question)
+        replies.append(Reply(question, expected, got, "wrong" if text else "", text or ""))
+    return tuple(replies)
 
 
-def _own(function: Callable, exercise: Exercise, case: Case) -> Value:
-    return answer(function, case.inputs, tensors=exercise.tensors, gradient=case.gradient)
+def _own(function: Callable, exercise: Exercise, question: Question) -> Value:
+    return answer(function, question.inputs, tensors=exercise.tensors, gradient=question.gradient)
 
 
-def _gives(exercise: Exercise, mistake: Mistake, outcome: Outcome) -> bool:
+def _gives(exercise: Exercise, mistake: Mistake, reply: Reply) -> bool:
     """Whether the mistake leads to what came, be it a value or an error of the same kind."""
     try:
-        made = _own(mistake.wrong, exercise, outcome.case)
+        made = _own(mistake.wrong, exercise, reply.question)
     except Exception as error:
-        return outcome.cause == "error" and outcome.text.startswith(type(error).__name__)
-    return outcome.cause != "error" and exercise.agree(outcome.got, made, outcome.case) is None
+        return reply.cause == "error" and reply.text.startswith(type(error).__name__)
+    return reply.cause != "error" and exercise.agree(reply.got, made, reply.question) is None
 
 
-def _sentence(outcome: Outcome) -> str:
-    if outcome.cause == "missing":
-        return outcome.text
-    return f"In the case “{outcome.case.name}”: {outcome.text}"
+def _sentence(reply: Reply) -> str:
+    if reply.cause == "missing":
+        return reply.text
+    return f"In the case “{reply.question.name}”: {reply.text}"
 
 
-def _agree_in_parts(got: Value, expected: tuple, case: Case | None) -> str | None:
+def _agree_in_parts(got: Value, expected: tuple, question: Question | None) -> str | None:
     if isinstance(got, np.ndarray) and got.ndim:
         got = tuple(got)  # one array with a row for each value will do
     if not isinstance(got, tuple) or len(got) != len(expected):
         came = f"{len(got)} values" if isinstance(got, tuple) else f"one {type(got).__name__}"
         return f"{len(expected)} values are wanted, {came} came back"
     for place, (one, wanted) in enumerate(zip(got, expected, strict=True), start=1):
-        if text := agree(one, wanted, case):
+        if text := agree(one, wanted, question):
             return f"value {place} of {len(expected)}: {text}"
     return None
 

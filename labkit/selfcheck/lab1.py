@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from labkit.probe import discriminant, mean_difference, roc_auc
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 
 
 def _labels(*values: int) -> np.ndarray:
@@ -33,10 +33,10 @@ def class_means(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return features[labels == 0].mean(dim=0), features[labels == 1].mean(dim=0)
 
 
-def _class_means_cases(rng: np.random.Generator) -> list[Case]:
+def _class_means_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: five points in the plane", FIVE_POINTS),
-        Case("random features", _two_classes(rng, 11, 4)),
+        Question("by hand: five points in the plane", FIVE_POINTS),
+        Question("random features", _two_classes(rng, 11, 4)),
     ]
 
 
@@ -47,7 +47,7 @@ CLASS_MEANS = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=class_means,
-    cases=_class_means_cases,
+    questions=_class_means_questions,
     mistakes=(
         Mistake(
             "sum instead of mean",
@@ -98,11 +98,11 @@ def _difference(features: Tensor, labels: Tensor) -> Tensor:
     return mu_1 - mu_0
 
 
-def _mean_difference_cases(rng: np.random.Generator) -> list[Case]:
+def _mean_difference_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: from (1, 0) to (4, 4)", FIVE_POINTS),
-        Case("random features", _two_classes(rng, 11, 4)),
-        Case("many features, few pictures", _two_classes(rng, 6, 20)),
+        Question("by hand: from (1, 0) to (4, 4)", FIVE_POINTS),
+        Question("random features", _two_classes(rng, 11, 4)),
+        Question("many features, few pictures", _two_classes(rng, 6, 20)),
     ]
 
 
@@ -117,7 +117,7 @@ MEAN_DIFFERENCE = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=mean_difference,
-    cases=_mean_difference_cases,
+    questions=_mean_difference_questions,
     mistakes=(
         Mistake(
             "not normalised",
@@ -177,12 +177,12 @@ MEAN_DIFFERENCE = Exercise(
 # Discriminant
 
 
-def _discriminant_cases(rng: np.random.Generator) -> list[Case]:
+def _discriminant_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = numbers([[1, 0], [0, 1], [5, -5], [0, 0]])
     return [
-        Case("by hand: four points", {"features": by_hand, "w": numbers([0.6, 0.8])}),
-        Case("random features", {"features": normal(rng, 7, 5), "w": normal(rng, 5)}),
-        Case("one picture", {"features": normal(rng, 1, 5), "w": normal(rng, 5)}),
+        Question("by hand: four points", {"features": by_hand, "w": numbers([0.6, 0.8])}),
+        Question("random features", {"features": normal(rng, 7, 5), "w": normal(rng, 5)}),
+        Question("one picture", {"features": normal(rng, 1, 5), "w": normal(rng, 5)}),
     ]
 
 
@@ -193,7 +193,7 @@ DISCRIMINANT = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=discriminant,
-    cases=_discriminant_cases,
+    questions=_discriminant_questions,
     mistakes=(
         Mistake(
             "product without the sum",
@@ -242,14 +242,14 @@ def _share(answers: Tensor) -> float:
     return answers.double().mean().item()
 
 
-def _rates_cases(rng: np.random.Generator) -> list[Case]:
+def _rates_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {"scores": numbers([1, 2, 3, 4, 5]), "labels": _labels(0, 1, 0, 1, 1)}
     some = {"scores": normal(rng, 17), "labels": _two_classes(rng, 17, 1)["labels"]}
     return [
-        Case("by hand: five scores, threshold 3.5", by_hand | {"threshold": 3.5}),
-        Case("by hand: a score on the threshold", by_hand | {"threshold": 3.0}),
-        Case("random scores", some | {"threshold": 0.1}),
-        Case("a threshold below all scores", some | {"threshold": -9.0}, hidden=True),
+        Question("by hand: five scores, threshold 3.5", by_hand | {"threshold": 3.5}),
+        Question("by hand: a score on the threshold", by_hand | {"threshold": 3.0}),
+        Question("random scores", some | {"threshold": 0.1}),
+        Question("a threshold below all scores", some | {"threshold": -9.0}, hidden=True),
     ]
 
 
@@ -260,7 +260,7 @@ RATES = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=rates,
-    cases=_rates_cases,
+    questions=_rates_questions,
     mistakes=(
         Mistake(
             "> instead of >=",
@@ -339,17 +339,19 @@ def _trapezoids(scores: Tensor, labels: Tensor, thresholds: Tensor) -> float:
     return torch.trapezoid(rate_1, rate_0).item()
 
 
-def _auc_cases(rng: np.random.Generator) -> list[Case]:
+def _auc_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {"scores": numbers([1, 2, 3, 4]), "labels": _labels(0, 1, 0, 1)}
     ties = {"scores": numbers([1, 2, 2, 2, 3]), "labels": _labels(0, 0, 1, 1, 0)}
     labels = _two_classes(rng, 20, 1)["labels"]
     rounded = numbers(np.round(2 * (normal(rng, 20) + labels)))
     return [
-        Case("by hand: three of four pairs", by_hand),
-        Case("by hand: with ties", ties),
-        Case("random scores", {"scores": normal(rng, 20) + numbers(labels), "labels": labels}),
-        Case("random scores with ties", {"scores": rounded, "labels": labels}),
-        Case("all scores are the same", {"scores": numbers([2, 2, 2]), "labels": _labels(1, 0, 1)}),
+        Question("by hand: three of four pairs", by_hand),
+        Question("by hand: with ties", ties),
+        Question("random scores", {"scores": normal(rng, 20) + numbers(labels), "labels": labels}),
+        Question("random scores with ties", {"scores": rounded, "labels": labels}),
+        Question(
+            "all scores are the same", {"scores": numbers([2, 2, 2]), "labels": _labels(1, 0, 1)}
+        ),
     ]
 
 
@@ -360,7 +362,7 @@ ROC_AUC = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=roc_auc,
-    cases=_auc_cases,
+    questions=_auc_questions,
     mistakes=(
         Mistake(
             "ties count nothing",
@@ -437,10 +439,10 @@ def probe_logits(g: Tensor, threshold: float) -> Tensor:
     return torch.stack([torch.zeros_like(g), g - threshold], dim=1)
 
 
-def _probe_logits_cases(rng: np.random.Generator) -> list[Case]:
+def _probe_logits_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: three scores", {"g": numbers([1, 3, -2]), "threshold": 2.0}),
-        Case("random scores", {"g": normal(rng, 6), "threshold": float(rng.normal())}),
+        Question("by hand: three scores", {"g": numbers([1, 3, -2]), "threshold": 2.0}),
+        Question("random scores", {"g": normal(rng, 6), "threshold": float(rng.normal())}),
     ]
 
 
@@ -451,7 +453,7 @@ PROBE_LOGITS = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=probe_logits,
-    cases=_probe_logits_cases,
+    questions=_probe_logits_questions,
     mistakes=(
         Mistake(
             "threshold added instead of subtracted",

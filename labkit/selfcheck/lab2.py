@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 Score = Callable[
@@ -41,13 +41,13 @@ def _some_network(rng: np.random.Generator, n_classes: int = 3) -> dict[str, obj
     }
 
 
-def _explained(rng: np.random.Generator) -> list[Case]:
+def _explained(rng: np.random.Generator) -> list[Question]:
     """One network by hand, and one drawn, asked about each class: one of them does not win."""
     by_hand, some = {"model": LINEAR, "image": TWO_PIXELS}, _some_network(rng)
     return [
-        Case("by hand: a linear network, class 0", by_hand | {"target": 0}),
-        Case("by hand: a linear network, class 1", by_hand | {"target": 1}),
-        *(Case(f"a random network, class {k}", some | {"target": k}) for k in range(3)),
+        Question("by hand: a linear network, class 0", by_hand | {"target": 0}),
+        Question("by hand: a linear network, class 1", by_hand | {"target": 1}),
+        *(Question(f"a random network, class {k}", some | {"target": k}) for k in range(3)),
     ]
 
 
@@ -96,7 +96,7 @@ INPUT_GRADIENT = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=input_gradient,
-    cases=_explained,
+    questions=_explained,
     mistakes=(
         *(
             Mistake(name, hint, partial(input_gradient, score=score), points=1)
@@ -125,11 +125,11 @@ INPUT_GRADIENT = Exercise(
 # One number for each pixel
 
 
-def _gradient_cases(rng: np.random.Generator) -> list[Case]:
+def _gradient_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: two pixels", {"gradient": numbers([[[3, -4]], [[4, 0]], [[0, 1]]])}),
-        Case("a random gradient", {"gradient": normal(rng, 3, 4, 5)}),
-        Case("as many channels as rows", {"gradient": normal(rng, 3, 3, 3)}),
+        Question("by hand: two pixels", {"gradient": numbers([[[3, -4]], [[4, 0]], [[0, 1]]])}),
+        Question("a random gradient", {"gradient": normal(rng, 3, 4, 5)}),
+        Question("as many channels as rows", {"gradient": normal(rng, 3, 3, 3)}),
     ]
 
 
@@ -145,7 +145,7 @@ SENSITIVITY = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=sensitivity,
-    cases=_gradient_cases,
+    questions=_gradient_questions,
     mistakes=(
         Mistake(
             "root of the sum",
@@ -193,7 +193,7 @@ SALIENCY = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=saliency,
-    cases=_gradient_cases,
+    questions=_gradient_questions,
     mistakes=(
         Mistake(
             "no absolute value",
@@ -253,13 +253,13 @@ def smoothgrad(
     return summary(torch.stack([input_gradient(model, copy, target) for copy in copies]))
 
 
-def _smoothgrad_cases(rng: np.random.Generator) -> list[Case]:
+def _smoothgrad_questions(rng: np.random.Generator) -> list[Question]:
     some = _some_network(rng) | {"target": 1}
     # Not of deviation 1, or a share of the deviation could not be told from the level itself.
     some["image"] = 2 * some["image"]
     one, many = normal(rng, 1, 3, 4, 5), normal(rng, 6, 3, 4, 5)
     return [
-        Case(
+        Question(
             "by hand: a linear network has one gradient",
             {
                 "model": LINEAR,
@@ -269,9 +269,9 @@ def _smoothgrad_cases(rng: np.random.Generator) -> list[Case]:
                 "level": 0.2,
             },
         ),
-        Case("one noisy copy", some | {"noise": one, "level": 0.3}),
-        Case("six noisy copies", some | {"noise": many, "level": 0.3}),
-        Case("more noise", some | {"noise": many, "level": 0.6}),
+        Question("one noisy copy", some | {"noise": one, "level": 0.3}),
+        Question("six noisy copies", some | {"noise": many, "level": 0.3}),
+        Question("more noise", some | {"noise": many, "level": 0.6}),
     ]
 
 
@@ -282,7 +282,7 @@ SMOOTHGRAD = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=smoothgrad,
-    cases=_smoothgrad_cases,
+    questions=_smoothgrad_questions,
     mistakes=(
         Mistake(
             "sum instead of mean",
@@ -368,21 +368,21 @@ def integrated_gradients(
     return (torch.stack(gradients).mean(dim=0) * factor(image, baseline)).sum(dim=0)
 
 
-def _integrated_cases(rng: np.random.Generator) -> list[Case]:
+def _integrated_questions(rng: np.random.Generator) -> list[Question]:
     some = _some_network(rng) | {"target": 1}
     baseline = normal(rng, 3, 4, 5)
     by_hand = {"model": LINEAR, "image": TWO_PIXELS, "target": 0, "n_steps": 3}
     return [
-        Case(
+        Question(
             "by hand: a linear network, from zero",
             by_hand | {"baseline": np.zeros_like(TWO_PIXELS)},
         ),
-        Case(
+        Question(
             "by hand: a linear network, from another image",
             by_hand | {"baseline": numbers([[[1, 0]], [[0, 0]]])},
         ),
-        Case("a random network, one step", some | {"baseline": baseline, "n_steps": 1}),
-        Case("a random network, eight steps", some | {"baseline": baseline, "n_steps": 8}),
+        Question("a random network, one step", some | {"baseline": baseline, "n_steps": 1}),
+        Question("a random network, eight steps", some | {"baseline": baseline, "n_steps": 8}),
     ]
 
 
@@ -393,7 +393,7 @@ INTEGRATED_GRADIENTS = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=integrated_gradients,
-    cases=_integrated_cases,
+    questions=_integrated_questions,
     mistakes=(
         Mistake(
             "without the way",
@@ -512,7 +512,7 @@ def _only_red(image: Tensor, rows: slice, columns: slice) -> Tensor:
     return changed
 
 
-def _occlusion_cases(rng: np.random.Generator) -> list[Case]:
+def _occlusion_questions(rng: np.random.Generator) -> list[Question]:
     # Two classes with logits (x_1 + 2 x_2 + ..., 0): each window takes away its own part.
     weight = numbers([[1, 2, 0, -1, 0, 0, 0, 0], [0] * 8])
     model = Network("linear", {"out.weight": weight, "out.bias": numbers([0, 0])})
@@ -522,11 +522,11 @@ def _occlusion_cases(rng: np.random.Generator) -> list[Case]:
         "image": normal(rng, 3, 4, 6),
     }
     return [
-        Case("by hand: windows of one pixel", by_hand | {"patch": 1, "stride": 1}),
-        Case("side by side", some | {"target": 0, "patch": 2, "stride": 2}),
-        Case("windows that overlap", some | {"target": 0, "patch": 2, "stride": 1}),
-        Case("another class", some | {"target": 2, "patch": 2, "stride": 1}),
-        Case("large windows", some | {"target": 1, "patch": 4, "stride": 1}, hidden=True),
+        Question("by hand: windows of one pixel", by_hand | {"patch": 1, "stride": 1}),
+        Question("side by side", some | {"target": 0, "patch": 2, "stride": 2}),
+        Question("windows that overlap", some | {"target": 0, "patch": 2, "stride": 1}),
+        Question("another class", some | {"target": 2, "patch": 2, "stride": 1}),
+        Question("large windows", some | {"target": 1, "patch": 4, "stride": 1}, hidden=True),
     ]
 
 
@@ -537,7 +537,7 @@ OCCLUSION = Exercise(
     parts={"main": 3},
     minutes=25,
     solve=occlusion,
-    cases=_occlusion_cases,
+    questions=_occlusion_questions,
     mistakes=(
         Mistake(
             "sum instead of mean over the windows",

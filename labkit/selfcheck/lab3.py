@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, Value, agree, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, Value, agree, normal, numbers
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # z and q to an output with the value z
 Excited = Callable[[Tensor, float], Tensor]  # W and gamma to W'
@@ -22,13 +22,15 @@ def biased_weight(W: Tensor, gamma: float) -> Tensor:
     return W + gamma * W.clamp(min=0)
 
 
-def _biased_weight_cases(rng: np.random.Generator) -> list[Case]:
+def _biased_weight_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = numbers([[3, -2.9], [0, 1]])
     return [
-        Case("by hand: gamma 0.25", {"W": by_hand, "gamma": 0.25}),
-        Case("gamma 0 changes nothing", {"W": by_hand, "gamma": 0.0}),
-        Case("random weights", {"W": normal(rng, 4, 3), "gamma": 0.7}),
-        Case("a convolution's weights", {"W": normal(rng, 2, 3, 3, 3), "gamma": 2.0}, hidden=True),
+        Question("by hand: gamma 0.25", {"W": by_hand, "gamma": 0.25}),
+        Question("gamma 0 changes nothing", {"W": by_hand, "gamma": 0.0}),
+        Question("random weights", {"W": normal(rng, 4, 3), "gamma": 0.7}),
+        Question(
+            "a convolution's weights", {"W": normal(rng, 2, 3, 3, 3), "gamma": 2.0}, hidden=True
+        ),
     ]
 
 
@@ -62,7 +64,7 @@ BIASED_WEIGHT = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=biased_weight,
-    cases=_biased_weight_cases,
+    questions=_biased_weight_questions,
     mistakes=(
         *(Mistake(name, hint, wrong) for name, (hint, wrong) in WRONG_WEIGHTS.items()),
         Mistake(
@@ -76,14 +78,14 @@ BIASED_WEIGHT = Exercise(
 # One layer: two outputs with the value z
 
 
-def agree_layer(got: Value, expected: Value, case: Case) -> str | None:
+def agree_layer(got: Value, expected: Value, question: Question) -> str | None:
     """Compare the output and the gradient of its sum with respect to the input."""
     (output, gradient), (wanted, wanted_gradient) = got, expected
-    if text := agree(output, wanted, case):
+    if text := agree(output, wanted, question):
         return f"the output: {text}"
     if gradient is None or wanted_gradient is None:
         return None if gradient is wanted_gradient else "no gradient reaches the input `a`"
-    text = agree(gradient, wanted_gradient, case)
+    text = agree(gradient, wanted_gradient, question)
     return f"the output is right; its gradient: {text}" if text else None
 
 
@@ -108,16 +110,16 @@ def _layer(
     return rule(W @ a + b, weight(W, gamma) @ a + bias(b, gamma))
 
 
-def _layer_cases(rng: np.random.Generator) -> list[Case]:
+def _layer_questions(rng: np.random.Generator) -> list[Question]:
     # z = 0.1 and q = 0.85; then z = (1.5, 4) and, for gamma 1, q = (4, 9)
     unit = {"a": numbers([1, 1]), "W": numbers([[3, -2.9]]), "b": numbers([0])}
     two = {"a": numbers([2, 1]), "W": numbers([[1, -1], [2, 1]]), "b": numbers([0.5, -1])}
     some = _well_conditioned(rng, gamma=0.25)
     return [
-        Case("by hand: the unit of the lab", unit | {"gamma": 0.25}, gradient="a"),
-        Case("by hand: two units with biases", two | {"gamma": 1.0}, gradient="a"),
-        Case("gamma 0 gives the plain gradient", two | {"gamma": 0.0}, gradient="a"),
-        Case("random weights", some | {"gamma": 0.25}, gradient="a"),
+        Question("by hand: the unit of the lab", unit | {"gamma": 0.25}, gradient="a"),
+        Question("by hand: two units with biases", two | {"gamma": 1.0}, gradient="a"),
+        Question("gamma 0 gives the plain gradient", two | {"gamma": 0.0}, gradient="a"),
+        Question("random weights", some | {"gamma": 0.25}, gradient="a"),
     ]
 
 
@@ -165,7 +167,7 @@ RATIO_LAYER = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=ratio_layer,
-    cases=_layer_cases,
+    questions=_layer_questions,
     agree=agree_layer,
     mistakes=(
         # All weights raised alike is the plain gradient again, see below.
@@ -218,7 +220,7 @@ STRAIGHT_THROUGH_LAYER = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=straight_through_layer,
-    cases=_layer_cases,
+    questions=_layer_questions,
     agree=agree_layer,
     mistakes=(
         *_of_layer(_straight_through, WRONG_WEIGHTS),
@@ -256,13 +258,13 @@ def stable_ratio(z: Tensor, q: Tensor, epsilon: float) -> Tensor:
     return z / (q + torch.where(q >= 0, epsilon, -epsilon))
 
 
-def _stable_ratio_cases(rng: np.random.Generator) -> list[Case]:
+def _stable_ratio_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {"z": numbers([1, -1, 1, 0, 2]), "q": numbers([2, 2, -2, 0, 0]), "epsilon": 0.5}
     at_minus_epsilon = {"z": numbers([1, 2]), "q": numbers([-0.25, 0.25]), "epsilon": 0.25}
     return [
-        Case("by hand: q of both signs, and 0 / 0", by_hand),
-        Case("q at minus epsilon", at_minus_epsilon),
-        Case("random", {"z": normal(rng, 12), "q": normal(rng, 12), "epsilon": 0.125}),
+        Question("by hand: q of both signs, and 0 / 0", by_hand),
+        Question("q at minus epsilon", at_minus_epsilon),
+        Question("random", {"z": normal(rng, 12), "q": normal(rng, 12), "epsilon": 0.125}),
     ]
 
 
@@ -273,7 +275,7 @@ STABLE_RATIO = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=stable_ratio,
-    cases=_stable_ratio_cases,
+    questions=_stable_ratio_questions,
     mistakes=(
         Mistake(
             "no stabiliser",
@@ -352,7 +354,7 @@ def _plain(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
     return W @ a + b
 
 
-def _biased_gradient_cases(rng: np.random.Generator) -> list[Case]:
+def _biased_gradient_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {
         "x": numbers([1, -1]),
         "W1": numbers([[1, 0], [0, -1], [0, 1]]),
@@ -362,9 +364,12 @@ def _biased_gradient_cases(rng: np.random.Generator) -> list[Case]:
     }
     some = _two_layers(rng)
     return [
-        Case("by hand: class 0, gamma 1", by_hand | {"target": 0, "gamma": 1.0}),
-        Case("gamma 0 gives the plain gradient", by_hand | {"target": 1, "gamma": 0.0}),
-        *(Case(f"random weights, class {k}", some | {"target": k, "gamma": 0.5}) for k in range(3)),
+        Question("by hand: class 0, gamma 1", by_hand | {"target": 0, "gamma": 1.0}),
+        Question("gamma 0 gives the plain gradient", by_hand | {"target": 1, "gamma": 0.0}),
+        *(
+            Question(f"random weights, class {k}", some | {"target": k, "gamma": 0.5})
+            for k in range(3)
+        ),
     ]
 
 
@@ -387,7 +392,7 @@ BIASED_GRADIENT = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=biased_gradient,
-    cases=_biased_gradient_cases,
+    questions=_biased_gradient_questions,
     mistakes=(
         Mistake(
             "the first layer biased as well",
@@ -461,7 +466,7 @@ def layer_relevance(
     return times(a) * (W_biased.T @ (R / total(q, terms)))
 
 
-def _relevance_cases(rng: np.random.Generator) -> list[Case]:
+def _relevance_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {
         "a": numbers([2, 1]),
         "W": numbers([[1, -1], [2, 1]]),
@@ -470,9 +475,9 @@ def _relevance_cases(rng: np.random.Generator) -> list[Case]:
     }
     some = _well_conditioned(rng, gamma=0.25) | {"R": normal(rng, 4)}
     return [
-        Case("by hand: two units", by_hand | {"gamma": 1.0}),
-        Case("by hand: an input that is zero", by_hand | {"a": numbers([0, 3]), "gamma": 0.0}),
-        Case("random weights with biases", some | {"gamma": 0.25}),
+        Question("by hand: two units", by_hand | {"gamma": 1.0}),
+        Question("by hand: an input that is zero", by_hand | {"a": numbers([0, 3]), "gamma": 0.0}),
+        Question("random weights with biases", some | {"gamma": 0.25}),
     ]
 
 
@@ -483,7 +488,7 @@ LAYER_RELEVANCE = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=layer_relevance,
-    cases=_relevance_cases,
+    questions=_relevance_questions,
     mistakes=(
         *(
             Mistake(name, hint, partial(layer_relevance, weight=wrong), points=1)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.engine.hooks import upsample as enlarged
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Class activation map
@@ -22,14 +22,14 @@ def class_activation(A: Tensor, W: Tensor, target: int) -> Tensor:
     return torch.einsum("k,khw->hw", W[target], A)
 
 
-def _class_activation_cases(rng: np.random.Generator) -> list[Case]:
+def _class_activation_questions(rng: np.random.Generator) -> list[Question]:
     A = numbers([[[1, 0], [2, 1]], [[0, 3], [1, 1]]])
     W = numbers([[1, -1], [2, 0.5]])
     return [
-        Case("by hand, class 0", {"A": A, "W": W, "target": 0}),
-        Case("by hand, class 1", {"A": A, "W": W, "target": 1}),
-        Case("random maps", {"A": normal(rng, 3, 4, 5), "W": normal(rng, 2, 3), "target": 1}),
-        Case(
+        Question("by hand, class 0", {"A": A, "W": W, "target": 0}),
+        Question("by hand, class 1", {"A": A, "W": W, "target": 1}),
+        Question("random maps", {"A": normal(rng, 3, 4, 5), "W": normal(rng, 2, 3), "target": 1}),
+        Question(
             "as many classes as maps",
             {"A": normal(rng, 3, 3, 3), "W": normal(rng, 3, 3), "target": 2},
             hidden=True,
@@ -44,7 +44,7 @@ CLASS_ACTIVATION = Exercise(
     parts={"main": 1},
     minutes=10,
     solve=class_activation,
-    cases=_class_activation_cases,
+    questions=_class_activation_questions,
     mistakes=(
         Mistake(
             "a column of W instead of a row",
@@ -83,11 +83,11 @@ def channel_weights(dY_dA: Tensor) -> Tensor:
     return dY_dA.mean(dim=(1, 2))
 
 
-def _channel_weights_cases(rng: np.random.Generator) -> list[Case]:
+def _channel_weights_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = numbers([[[1, 2], [3, 6]], [[-4, 0], [0, 0]], [[1, -1], [1, -1]]])
     return [
-        Case("by hand: three maps of 2 x 2", {"dY_dA": by_hand}),
-        Case("random gradients", {"dY_dA": normal(rng, 4, 3, 5)}),
+        Question("by hand: three maps of 2 x 2", {"dY_dA": by_hand}),
+        Question("random gradients", {"dY_dA": normal(rng, 4, 3, 5)}),
     ]
 
 
@@ -98,7 +98,7 @@ CHANNEL_WEIGHTS = Exercise(
     parts={"main": 1},
     minutes=5,
     solve=channel_weights,
-    cases=_channel_weights_cases,
+    questions=_channel_weights_questions,
     mistakes=(
         Mistake(
             "sum instead of mean",
@@ -145,15 +145,15 @@ def weighted_sum(alpha: Tensor, A: Tensor) -> Tensor:
     return torch.relu(torch.einsum("k,khw->hw", alpha, A))
 
 
-def _weighted_sum_cases(rng: np.random.Generator) -> list[Case]:
+def _weighted_sum_questions(rng: np.random.Generator) -> list[Question]:
     x = numbers([[1, -2], [4, 0]])
     return [
-        Case("by hand: A = (x, -x)", {"alpha": numbers([0.75, 0.25]), "A": np.stack([x, -x])}),
-        Case(
+        Question("by hand: A = (x, -x)", {"alpha": numbers([0.75, 0.25]), "A": np.stack([x, -x])}),
+        Question(
             "by hand: weights of both signs", {"alpha": numbers([1, -2]), "A": np.stack([x, x + 1])}
         ),
-        Case("random maps", {"alpha": normal(rng, 4), "A": normal(rng, 4, 3, 5)}),
-        Case(
+        Question("random maps", {"alpha": normal(rng, 4), "A": normal(rng, 4, 3, 5)}),
+        Question(
             "all places speak against the class",
             {"alpha": -np.abs(normal(rng, 3)), "A": np.abs(normal(rng, 3, 2, 4))},
         ),
@@ -167,7 +167,7 @@ WEIGHTED_SUM = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=weighted_sum,
-    cases=_weighted_sum_cases,
+    questions=_weighted_sum_questions,
     mistakes=(
         Mistake(
             "no ReLU",
@@ -216,12 +216,12 @@ def upsample(L: Tensor, height: int, width: int) -> Tensor:
     return enlarged(L, (height, width))
 
 
-def _upsample_cases(rng: np.random.Generator) -> list[Case]:
+def _upsample_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: 1 x 2 to 1 x 4", {"L": numbers([[0, 4]]), "height": 1, "width": 4}),
-        Case("by hand: 2 x 1 to 4 x 3", {"L": numbers([[0], [4]]), "height": 4, "width": 3}),
-        Case("a random map", {"L": normal(rng, 3, 4), "height": 12, "width": 20}),
-        Case("sizes that do not divide", {"L": normal(rng, 3, 2), "height": 7, "width": 5}),
+        Question("by hand: 1 x 2 to 1 x 4", {"L": numbers([[0, 4]]), "height": 1, "width": 4}),
+        Question("by hand: 2 x 1 to 4 x 3", {"L": numbers([[0], [4]]), "height": 4, "width": 3}),
+        Question("a random map", {"L": normal(rng, 3, 4), "height": 12, "width": 20}),
+        Question("sizes that do not divide", {"L": normal(rng, 3, 2), "height": 7, "width": 5}),
     ]
 
 
@@ -236,7 +236,7 @@ UPSAMPLE = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=upsample,
-    cases=_upsample_cases,
+    questions=_upsample_questions,
     mistakes=(
         Mistake(
             "nearest neighbour",
@@ -300,7 +300,7 @@ def gradcam(
     return finished(L, *image.shape[1:])
 
 
-def _gradcam_cases(rng: np.random.Generator) -> list[Case]:
+def _gradcam_questions(rng: np.random.Generator) -> list[Question]:
     # Class 0: alpha = (3/4, 1/4) and A = (x, -x), so that L = relu((3/4 - 1/4) x) = relu(x / 2).
     x = numbers([[[1, -2], [4, 0]]])
     features = Network("maps", {"conv.weight": numbers([1, -1]).reshape(2, 1, 1, 1)})
@@ -313,9 +313,9 @@ def _gradcam_cases(rng: np.random.Generator) -> list[Case]:
         "image": normal(rng, 3, 8, 10),
     }
     return [
-        Case("by hand: A = (x, -x), class 0", by_hand | {"target": 0}),
-        Case("by hand: A = (x, -x), class 1", by_hand | {"target": 1}),
-        *(Case(f"a random network, class {k}", halves | {"target": k}) for k in range(3)),
+        Question("by hand: A = (x, -x), class 0", by_hand | {"target": 0}),
+        Question("by hand: A = (x, -x), class 1", by_hand | {"target": 1}),
+        *(Question(f"a random network, class {k}", halves | {"target": k}) for k in range(3)),
     ]
 
 
@@ -326,7 +326,7 @@ GRADCAM = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=gradcam,
-    cases=_gradcam_cases,
+    questions=_gradcam_questions,
     mistakes=(
         Mistake(
             "softmax for logit",
@@ -422,7 +422,7 @@ def fem(A: Tensor, k: float) -> Tensor:
     return (_mean(A) * _marks(A, k)).sum(dim=0)
 
 
-def _fem_cases(rng: np.random.Generator) -> list[Case]:
+def _fem_questions(rng: np.random.Generator) -> list[Question]:
     # One active place of six lies sqrt(5) = 2.24 deviations above the mean, or 2.04 of those that
     # divide by n - 1.
     one_of_six = numbers([[[0, 0, 6], [0, 0, 0]]])
@@ -430,12 +430,12 @@ def _fem_cases(rng: np.random.Generator) -> list[Case]:
     some = np.maximum(normal(rng, 5, 6, 7), 0)
     constant = np.concatenate([some[:2, :4, :4], np.full((1, 4, 4), 0.5, dtype=np.float32)])
     return [
-        Case("by hand: one active place of six", {"A": one_of_six, "k": 2.1}),
-        Case("by hand: one silent place of six", {"A": 6 - one_of_six, "k": 2.0}),
-        Case("by hand: two maps", {"A": two_maps, "k": 1.0}),
-        Case("random maps, k = 1", {"A": some, "k": 1.0}),
-        Case("random maps, k = 2", {"A": some, "k": 2.0}),
-        Case("one map is constant", {"A": constant, "k": 1.5}),
+        Question("by hand: one active place of six", {"A": one_of_six, "k": 2.1}),
+        Question("by hand: one silent place of six", {"A": 6 - one_of_six, "k": 2.0}),
+        Question("by hand: two maps", {"A": two_maps, "k": 1.0}),
+        Question("random maps, k = 1", {"A": some, "k": 1.0}),
+        Question("random maps, k = 2", {"A": some, "k": 2.0}),
+        Question("one map is constant", {"A": constant, "k": 1.5}),
     ]
 
 
@@ -446,7 +446,7 @@ FEM = Exercise(
     parts={"main": 3},
     minutes=20,
     solve=fem,
-    cases=_fem_cases,
+    questions=_fem_questions,
     mistakes=(
         Mistake(
             "sample for population deviation",

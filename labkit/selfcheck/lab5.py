@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # A mask
@@ -39,14 +39,14 @@ def _coins(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return numbers(rng.integers(0, 2, size=shape))
 
 
-def _mask_cases(rng: np.random.Generator) -> list[Case]:
+def _mask_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {"grid": numbers([[0, 1], [1, 1]]), "height": 2, "width": 2}
     grid = _coins(rng, 3, 3)
     grid[0] = [1, 0, 1]  # neither constant nor symmetric
     return [
-        Case("by hand: a cell is a pixel", by_hand | {"down": 0, "right": 0}),
-        Case("a random grid", {"grid": grid, "down": 1, "right": 2, "height": 9, "width": 12}),
-        Case(
+        Question("by hand: a cell is a pixel", by_hand | {"down": 0, "right": 0}),
+        Question("a random grid", {"grid": grid, "down": 1, "right": 2, "height": 9, "width": 12}),
+        Question(
             "a size that the cells do not divide",
             {"grid": grid, "down": 2, "right": 0, "height": 8, "width": 10},
         ),
@@ -60,7 +60,7 @@ SMOOTH_MASK = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=smooth_mask,
-    cases=_mask_cases,
+    questions=_mask_questions,
     mistakes=(
         Mistake(
             "nearest neighbour",
@@ -130,7 +130,7 @@ def masked_scores(
         return score(model(hide(image, masks)), target)
 
 
-def _scores_cases(rng: np.random.Generator) -> list[Case]:
+def _scores_questions(rng: np.random.Generator) -> list[Question]:
     # Logits (x_1 + x_2, 0): the probability of class 0 is the logistic function of what is shown.
     linear = Network(
         "linear", {"out.weight": numbers([[1, 1], [0, 0]]), "out.bias": numbers([0, 0])}
@@ -146,8 +146,8 @@ def _scores_cases(rng: np.random.Generator) -> list[Case]:
         "masks": numbers(rng.random((6, 4, 5))),
     }
     return [
-        Case("by hand: four masks over two pixels", by_hand | {"target": 0}),
-        *(Case(f"a random network, class {k}", some | {"target": k}) for k in range(3)),
+        Question("by hand: four masks over two pixels", by_hand | {"target": 0}),
+        *(Question(f"a random network, class {k}", some | {"target": k}) for k in range(3)),
     ]
 
 
@@ -158,7 +158,7 @@ MASKED_SCORES = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=masked_scores,
-    cases=_scores_cases,
+    questions=_scores_questions,
     mistakes=(
         Mistake(
             "logit for softmax",
@@ -225,11 +225,11 @@ def rise_official(f: Tensor, masks: Tensor, p: float) -> Tensor:
     return _weighted(f, masks) / (len(f) * p)
 
 
-def _official_cases(rng: np.random.Generator) -> list[Case]:
+def _official_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: two masks", TWO_MASKS | {"p": 0.5}),
-        Case("random masks", _map_inputs(rng) | {"p": 0.3}),
-        Case(
+        Question("by hand: two masks", TWO_MASKS | {"p": 0.5}),
+        Question("random masks", _map_inputs(rng) | {"p": 0.3}),
+        Question(
             "one mask",
             {"f": numbers([0.7]), "masks": numbers(rng.random((1, 3, 4))), "p": 0.5},
             hidden=True,
@@ -267,7 +267,7 @@ RISE_OFFICIAL = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=rise_official,
-    cases=_official_cases,
+    questions=_official_questions,
     mistakes=(
         Mistake(
             "sum instead of mean",
@@ -312,13 +312,13 @@ def rise_coverage(f: Tensor, masks: Tensor) -> Tensor:
     return torch.where(shown > 0, _weighted(f, masks) / shown, 0.0)
 
 
-def _coverage_cases(rng: np.random.Generator) -> list[Case]:
+def _coverage_questions(rng: np.random.Generator) -> list[Question]:
     never = _map_inputs(rng)
     never["masks"][:, 1, 2] = 0
     return [
-        Case("by hand: two masks", TWO_MASKS),
-        Case("random masks", _map_inputs(rng)),
-        Case("a pixel that is never shown", never, part="never shown"),
+        Question("by hand: two masks", TWO_MASKS),
+        Question("random masks", _map_inputs(rng)),
+        Question("a pixel that is never shown", never, part="never shown"),
     ]
 
 
@@ -329,7 +329,7 @@ RISE_COVERAGE = Exercise(
     parts={"main": 2, "never shown": 1},
     minutes=10,
     solve=rise_coverage,
-    cases=_coverage_cases,
+    questions=_coverage_questions,
     mistakes=(
         Mistake(
             "0 / 0",
@@ -387,7 +387,7 @@ def hide_superpixels(
     return changed
 
 
-def _hide_cases(rng: np.random.Generator) -> list[Case]:
+def _hide_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {
         "image": numbers([[[1, 3, 5]], [[0, 2, -8]]]),
         "segments": np.array([[0, 0, 1]]),
@@ -396,10 +396,10 @@ def _hide_cases(rng: np.random.Generator) -> list[Case]:
     segments = np.array([[0, 0, 1, 1], [0, 2, 2, 1], [3, 2, 2, 3]])
     some = {"image": normal(rng, 3, 3, 4), "segments": segments}
     return [
-        Case("by hand: the first of two is hidden", by_hand),
-        Case("by hand: the second of two is hidden", by_hand | {"z": numbers([1, 0])}),
-        Case("two of four are hidden", some | {"z": numbers([0, 1, 0, 1])}),
-        Case("nothing is hidden", some | {"z": numbers([1, 1, 1, 1])}),
+        Question("by hand: the first of two is hidden", by_hand),
+        Question("by hand: the second of two is hidden", by_hand | {"z": numbers([1, 0])}),
+        Question("two of four are hidden", some | {"z": numbers([0, 1, 0, 1])}),
+        Question("nothing is hidden", some | {"z": numbers([1, 1, 1, 1])}),
     ]
 
 
@@ -410,7 +410,7 @@ HIDE_SUPERPIXELS = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=hide_superpixels,
-    cases=_hide_cases,
+    questions=_hide_questions,
     mistakes=(
         Mistake(
             "hidden for shown",
@@ -473,13 +473,13 @@ def _some_samples(rng: np.random.Generator, n: int, S: int) -> np.ndarray:
     return Z
 
 
-def _kernel_cases(rng: np.random.Generator) -> list[Case]:
+def _kernel_questions(rng: np.random.Generator) -> list[Question]:
     # A row with one of four shown has length 1, and the cosine 1/2 to the row of ones.
     by_hand = numbers([[1, 1, 1, 1], [1, 0, 0, 0]])
     return [
-        Case("by hand: all of four and one of four", {"Z": by_hand, "width": 0.5}),
-        Case("random samples, a narrow kernel", {"Z": _some_samples(rng, 9, 6), "width": 0.25}),
-        Case("random samples, a wide kernel", {"Z": _some_samples(rng, 9, 6), "width": 0.75}),
+        Question("by hand: all of four and one of four", {"Z": by_hand, "width": 0.5}),
+        Question("random samples, a narrow kernel", {"Z": _some_samples(rng, 9, 6), "width": 0.25}),
+        Question("random samples, a wide kernel", {"Z": _some_samples(rng, 9, 6), "width": 0.75}),
     ]
 
 
@@ -490,7 +490,7 @@ KERNEL_WEIGHTS = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=kernel_weights,
-    cases=_kernel_cases,
+    questions=_kernel_questions,
     mistakes=(
         Mistake(
             "no root",
@@ -567,7 +567,7 @@ def weighted_ridge(
     return torch.linalg.solve(G, X.T @ (pi * y)).float()
 
 
-def _ridge_cases(rng: np.random.Generator) -> list[Case]:
+def _ridge_questions(rng: np.random.Generator) -> list[Question]:
     # Without noise, weights or penalty the regression finds the line itself: f = 0.5 + z_1 - 2 z_2.
     Z = numbers([[1, 1], [1, 0], [0, 1], [0, 0]])
     by_hand = {"Z": Z, "f": numbers([-0.5, 1.5, -1.5, 0.5]), "pi": numbers([1, 1, 1, 1])}
@@ -579,10 +579,10 @@ def _ridge_cases(rng: np.random.Generator) -> list[Case]:
         "pi": numbers(rng.uniform(0.2, 1, size=30)),
     }
     return [
-        Case("by hand: a line without noise", by_hand | {"alpha": 1e-6}),
-        Case("by hand: one superpixel", one | {"pi": numbers([1, 1, 1, 1]), "alpha": 1.0}),
-        Case("random samples", some | {"alpha": 1.0}),
-        Case("random samples, a large penalty", some | {"alpha": 5.0}),
+        Question("by hand: a line without noise", by_hand | {"alpha": 1e-6}),
+        Question("by hand: one superpixel", one | {"pi": numbers([1, 1, 1, 1]), "alpha": 1.0}),
+        Question("random samples", some | {"alpha": 1.0}),
+        Question("random samples, a large penalty", some | {"alpha": 5.0}),
     ]
 
 
@@ -593,7 +593,7 @@ WEIGHTED_RIDGE = Exercise(
     parts={"main": 4},
     minutes=25,
     solve=weighted_ridge,
-    cases=_ridge_cases,
+    questions=_ridge_questions,
     mistakes=(
         Mistake(
             "no weights",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.metrics import gaze
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Correlation
@@ -38,15 +38,17 @@ def _pair(rng: np.random.Generator, *shape: int) -> dict[str, np.ndarray]:
     return {"S": S, "Q": np.abs(S + normal(rng, *shape))}
 
 
-def _pcc_cases(rng: np.random.Generator) -> list[Case]:
+def _pcc_questions(rng: np.random.Generator) -> list[Question]:
     # Deviations (-1, 0, 1, 0) and (-1, 1, 1, -1): 2 / (sqrt(2) * 2)
     by_hand = {"S": numbers([[0, 1], [2, 1]]), "Q": numbers([[1, 3], [3, 1]])}
     constant = np.full((4, 4), 0.5, dtype=np.float32)
     return [
-        Case("by hand: 2 x 2", by_hand),
-        Case("by hand: opposite maps", {"S": by_hand["S"], "Q": 5 - 2 * by_hand["S"]}),
-        Case("random maps", _pair(rng, 4, 6)),
-        Case("a constant map", {"S": constant, "Q": _pair(rng, 4, 4)["Q"]}, part="constant map"),
+        Question("by hand: 2 x 2", by_hand),
+        Question("by hand: opposite maps", {"S": by_hand["S"], "Q": 5 - 2 * by_hand["S"]}),
+        Question("random maps", _pair(rng, 4, 6)),
+        Question(
+            "a constant map", {"S": constant, "Q": _pair(rng, 4, 4)["Q"]}, part="constant map"
+        ),
     ]
 
 
@@ -57,7 +59,7 @@ PCC = Exercise(
     parts={"main": 2, "constant map": 1},
     minutes=15,
     solve=pcc,
-    cases=_pcc_cases,
+    questions=_pcc_questions,
     mistakes=(
         Mistake(
             "0 / 0",
@@ -133,14 +135,14 @@ def _distribution(values: Tensor) -> Tensor:
     return values / values.sum()
 
 
-def _sim_cases(rng: np.random.Generator) -> list[Case]:
+def _sim_questions(rng: np.random.Generator) -> list[Question]:
     # Without their floors (0, 1, 3, 0) / 4 and (2, 2, 0, 0) / 4: they share 1/4.
     by_hand = {"S": numbers([[1, 2], [4, 1]]), "Q": numbers([[2, 2], [0, 0]])}
     floor = {"S": by_hand["S"] + 5, "Q": by_hand["Q"] + 1}
     return [
-        Case("by hand: 2 x 2", by_hand),
-        Case("by hand: the same on a floor", floor),
-        Case("random maps", _pair(rng, 4, 6)),
+        Question("by hand: 2 x 2", by_hand),
+        Question("by hand: the same on a floor", floor),
+        Question("random maps", _pair(rng, 4, 6)),
     ]
 
 
@@ -151,7 +153,7 @@ SIM = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=sim,
-    cases=_sim_cases,
+    questions=_sim_questions,
     mistakes=(
         Mistake(
             "floors left on",
@@ -230,16 +232,16 @@ def _at(S: Tensor, fixations: Tensor) -> Tensor:
     return S[y, x]
 
 
-def _nss_cases(rng: np.random.Generator) -> list[Case]:
+def _nss_questions(rng: np.random.Generator) -> list[Question]:
     # Mean 2, deviation 2: the standardised map is (-1, -1, 1, 1).
     by_hand = {"S": numbers([[0, 0], [4, 4]]), "fixations": numbers([[0.5, 1.5], [1.7, 1.2]])}
     one_each = {"S": by_hand["S"], "fixations": numbers([[1.9, 0.1], [0.2, 1.9], [1.0, 1.0]])}
     fixations = np.stack([rng.uniform(0, 5, size=7), rng.uniform(0, 5, size=7)], axis=1)
     return [
-        Case("by hand: both below", by_hand),
-        Case("by hand: one above, two below", one_each),
-        Case("a random map", {"S": normal(rng, 5, 5), "fixations": numbers(fixations)}),
-        Case(
+        Question("by hand: both below", by_hand),
+        Question("by hand: one above, two below", one_each),
+        Question("a random map", {"S": normal(rng, 5, 5), "fixations": numbers(fixations)}),
+        Question(
             "a wide map, a fixation at the right border",
             {"S": normal(rng, 3, 8), "fixations": numbers([[7.9, 0.5], [2.6, 2.7]])},
         ),
@@ -253,7 +255,7 @@ NSS = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=nss,
-    cases=_nss_cases,
+    questions=_nss_questions,
     mistakes=(
         Mistake(
             "swapped axes",
@@ -321,12 +323,12 @@ def area(scores: Tensor) -> float:
     return ((scores[1:] + scores[:-1]) / 2).mean().item()
 
 
-def _area_cases(rng: np.random.Generator) -> list[Case]:
+def _area_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case("by hand: a straight fall from 1 to 0", {"scores": numbers([1, 0.5, 0])}),
-        Case("by hand: four points", {"scores": numbers([1, 0, 0, 0.5])}),
-        Case("a random curve", {"scores": numbers(rng.random(9))}),
-        Case("two points", {"scores": numbers(rng.random(2))}, hidden=True),
+        Question("by hand: a straight fall from 1 to 0", {"scores": numbers([1, 0.5, 0])}),
+        Question("by hand: four points", {"scores": numbers([1, 0, 0, 0.5])}),
+        Question("a random curve", {"scores": numbers(rng.random(9))}),
+        Question("two points", {"scores": numbers(rng.random(2))}, hidden=True),
     ]
 
 
@@ -337,7 +339,7 @@ AREA = Exercise(
     parts={"main": 1},
     minutes=10,
     solve=area,
-    cases=_area_cases,
+    questions=_area_questions,
     mistakes=(
         Mistake(
             "mean of the points",
@@ -455,13 +457,13 @@ def _curve_inputs(rng: np.random.Generator) -> list[tuple[str, dict[str, object]
     ]
 
 
-def _deletion_cases(rng: np.random.Generator) -> list[Case]:
-    return [Case(name, inputs) for name, inputs in _curve_inputs(rng)]
+def _deletion_questions(rng: np.random.Generator) -> list[Question]:
+    return [Question(name, inputs) for name, inputs in _curve_inputs(rng)]
 
 
-def _insertion_cases(rng: np.random.Generator) -> list[Case]:
+def _insertion_questions(rng: np.random.Generator) -> list[Question]:
     return [
-        Case(name, inputs | {"start": normal(rng, *inputs["image"].shape)})
+        Question(name, inputs | {"start": normal(rng, *inputs["image"].shape)})
         for name, inputs in _curve_inputs(rng)
     ]
 
@@ -520,7 +522,7 @@ DELETION_CURVE = Exercise(
     parts={"main": 3},
     minutes=25,
     solve=deletion_curve,
-    cases=_deletion_cases,
+    questions=_deletion_questions,
     mistakes=(
         *_of_curve(deletion_curve),
         Mistake(
@@ -554,7 +556,7 @@ INSERTION_CURVE = Exercise(
     parts={"main": 3},
     minutes=15,
     solve=insertion_curve,
-    cases=_insertion_cases,
+    questions=_insertion_questions,
     mistakes=(
         *_of_curve(insertion_curve),
         Mistake(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit.selfcheck.exercise import Case, Exercise, Mistake, normal, numbers
+from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
 
 # The range of the image
 
@@ -31,14 +31,14 @@ def _shares(maps: Tensor) -> Tensor:
     return (maps - maps.min()) / (maps.max() - maps.min()).clamp(min=1e-30)
 
 
-def _rescaled_cases(rng: np.random.Generator) -> list[Case]:
+def _rescaled_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {"maps": numbers([[[0, 1]], [[4, 2]]]), "image": numbers([[[-1, 1]], [[0, 0.5]]])}
     some = {"maps": np.abs(normal(rng, 3, 4, 5)), "image": normal(rng, 3, 4, 5)}
     constant = np.full((3, 4, 5), 0.5, dtype=np.float32)
     return [
-        Case("by hand: two channels of two pixels", by_hand),
-        Case("random maps", some),
-        Case("constant maps", {"maps": constant, "image": some["image"]}, part="constant maps"),
+        Question("by hand: two channels of two pixels", by_hand),
+        Question("random maps", some),
+        Question("constant maps", {"maps": constant, "image": some["image"]}, part="constant maps"),
     ]
 
 
@@ -49,7 +49,7 @@ RESCALED = Exercise(
     parts={"main": 2, "constant maps": 1},
     minutes=15,
     solve=rescaled,
-    cases=_rescaled_cases,
+    questions=_rescaled_questions,
     mistakes=(
         Mistake(
             "0 / 0",
@@ -127,7 +127,7 @@ def generator(
     return leaves(maps[0], image)
 
 
-def _generator_cases(rng: np.random.Generator) -> list[Case]:
+def _generator_questions(rng: np.random.Generator) -> list[Question]:
     # The image enters as (0, 1, 2); doubled and less 3 it is (-3, -1, 1), and (0, 0, 1) behind the
     # ReLU.
     by_hand = {
@@ -143,10 +143,10 @@ def _generator_cases(rng: np.random.Generator) -> list[Case]:
         "bias": numbers([0.3, 0.1, 0.2]),
     }
     return [
-        Case("by hand: a kernel of one pixel", by_hand),
-        Case("one block of three layers", some | {"n_blocks": 1, "n_layers": 3}),
-        Case("three blocks of one layer", some | {"n_blocks": 3, "n_layers": 1}),
-        Case("two blocks of two layers", some | {"n_blocks": 2, "n_layers": 2}),
+        Question("by hand: a kernel of one pixel", by_hand),
+        Question("one block of three layers", some | {"n_blocks": 1, "n_layers": 3}),
+        Question("three blocks of one layer", some | {"n_blocks": 3, "n_layers": 1}),
+        Question("two blocks of two layers", some | {"n_blocks": 2, "n_layers": 2}),
     ]
 
 
@@ -164,7 +164,7 @@ GENERATOR = Exercise(
     parts={"main": 3},
     minutes=25,
     solve=generator,
-    cases=_generator_cases,
+    questions=_generator_questions,
     mistakes=(
         Mistake(
             "ReLU after every convolution",
@@ -248,7 +248,7 @@ def loss(
     return score(logits, target) + sign * l1 * distance(image - perturbed)
 
 
-def _loss_cases(rng: np.random.Generator) -> list[Case]:
+def _loss_questions(rng: np.random.Generator) -> list[Question]:
     # softmax (0, 0) = 1/2; mean |change| = (1 + 3 + 0 + 0) / 4 = 1
     by_hand = {
         "logits": numbers([0, 0]),
@@ -263,10 +263,10 @@ def _loss_cases(rng: np.random.Generator) -> list[Case]:
         "perturbed": normal(rng, 3, 4, 5),
     }
     return [
-        Case("by hand: one half plus a quarter", by_hand),
-        Case("nothing changed", by_hand | {"perturbed": by_hand["image"]}, hidden=True),
-        Case("random images, class 1", some | {"target": 1, "l1": 0.05}),
-        Case("random images, class 3", some | {"target": 3, "l1": 2.0}),
+        Question("by hand: one half plus a quarter", by_hand),
+        Question("nothing changed", by_hand | {"perturbed": by_hand["image"]}, hidden=True),
+        Question("random images, class 1", some | {"target": 1, "l1": 0.05}),
+        Question("random images, class 3", some | {"target": 3, "l1": 2.0}),
     ]
 
 
@@ -277,7 +277,7 @@ LOSS = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=loss,
-    cases=_loss_cases,
+    questions=_loss_questions,
     mistakes=(
         Mistake(
             "logit for softmax",
@@ -350,12 +350,12 @@ def total_variation(change: Tensor) -> Tensor:
     return (change.diff(dim=-2).abs().sum() + change.diff(dim=-1).abs().sum()) / change.numel()
 
 
-def _variation_cases(rng: np.random.Generator) -> list[Case]:
+def _variation_questions(rng: np.random.Generator) -> list[Question]:
     # Down: |2 - 0| + |5 - 1|, to the right: |1 - 0| + |5 - 2|
     return [
-        Case("by hand: 2 x 2", {"change": numbers([[[0, 1], [2, 5]]])}),
-        Case("a constant change", {"change": numbers(np.ones((2, 3, 3)))}),
-        Case("a random change", {"change": normal(rng, 3, 4, 6)}),
+        Question("by hand: 2 x 2", {"change": numbers([[[0, 1], [2, 5]]])}),
+        Question("a constant change", {"change": numbers(np.ones((2, 3, 3)))}),
+        Question("a random change", {"change": normal(rng, 3, 4, 6)}),
     ]
 
 
@@ -366,7 +366,7 @@ TOTAL_VARIATION = Exercise(
     parts={"main": 2},
     minutes=10,
     solve=total_variation,
-    cases=_variation_cases,
+    questions=_variation_questions,
     mistakes=(
         Mistake(
             "sum instead of a number per value",
@@ -440,7 +440,7 @@ def perturbation_map(
     return relevance
 
 
-def _map_cases(rng: np.random.Generator) -> list[Case]:
+def _map_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = {
         "image": numbers([[[1, 2, 3]], [[1, 2, 3]]]),
         "perturbed": numbers([[[0, 4, 3]], [[-1, 2, 5]]]),
@@ -448,9 +448,9 @@ def _map_cases(rng: np.random.Generator) -> list[Case]:
     }
     some = {"image": normal(rng, 3, 6, 8), "perturbed": normal(rng, 3, 6, 8)}
     return [
-        Case("by hand: three pixels, no border", by_hand | {"border": 0}),
-        Case("random images, a border of one pixel", some | {"power": 2.0, "border": 1}),
-        Case("random images, a border of two pixels", some | {"power": 6.0, "border": 2}),
+        Question("by hand: three pixels, no border", by_hand | {"border": 0}),
+        Question("random images, a border of one pixel", some | {"power": 2.0, "border": 1}),
+        Question("random images, a border of two pixels", some | {"power": 6.0, "border": 2}),
     ]
 
 
@@ -461,7 +461,7 @@ PERTURBATION_MAP = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=perturbation_map,
-    cases=_map_cases,
+    questions=_map_questions,
     mistakes=(
         Mistake(
             "the border left on",
@@ -543,14 +543,16 @@ def centre_of_mass(
     return x.item(), y.item()
 
 
-def _centre_cases(rng: np.random.Generator) -> list[Case]:
+def _centre_questions(rng: np.random.Generator) -> list[Question]:
     by_hand = numbers([[0, 0, 3], [0, 0, 1]])
     two = numbers([[1, 0, 0, 3], [0, 0, 0, 0], [0, 0, 0, 0]])
     return [
-        Case("by hand: one column", {"relevance": by_hand}),
-        Case("by hand: two pixels, and a negative one", {"relevance": two - numbers([0, 5, 0, 0])}),
-        Case("a random map", {"relevance": np.abs(normal(rng, 5, 7))}),
-        Case("a random map of both signs", {"relevance": normal(rng, 5, 7) + numbers(0.5)}),
+        Question("by hand: one column", {"relevance": by_hand}),
+        Question(
+            "by hand: two pixels, and a negative one", {"relevance": two - numbers([0, 5, 0, 0])}
+        ),
+        Question("a random map", {"relevance": np.abs(normal(rng, 5, 7))}),
+        Question("a random map of both signs", {"relevance": normal(rng, 5, 7) + numbers(0.5)}),
     ]
 
 
@@ -561,7 +563,7 @@ CENTRE_OF_MASS = Exercise(
     parts={"main": 2},
     minutes=15,
     solve=centre_of_mass,
-    cases=_centre_cases,
+    questions=_centre_questions,
     mistakes=(
         Mistake(
             "swapped axes",

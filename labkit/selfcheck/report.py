@@ -93,7 +93,7 @@ def check(name: str, function: Callable, *, seed: int = 0) -> Report:
 
 
 def score(name: str, function: Callable, *, seed: int = 1) -> int:
-    """The points of a function, hidden cases included; nbgrader's test cells call it.
+    """The points of a function, hidden questions included; nbgrader's test cells call it.
 
     Args:
         name: the exercise's name.
@@ -117,7 +117,7 @@ def _with_function(name: str, function: Callable) -> Exercise:
 
 
 def _advice(verdict: Verdict) -> tuple[str, ...]:
-    recognised = not any(outcome.cause == verdict.causes[0] for outcome in verdict.outcomes)
+    recognised = not any(reply.cause == verdict.causes[0] for reply in verdict.replies)
     if recognised:
         return (f"Likely mistake: {verdict.causes[0]}.", *verdict.messages)
     return verdict.messages

@@ -4,7 +4,7 @@ import nbformat
 import numpy as np
 import torch
 
-from labkit.selfcheck.exercise import Case, Exercise, Mistake
+from labkit.selfcheck.exercise import Exercise, Mistake, Question
 from labkit.selfcheck.networks import drawn
 
 
@@ -14,21 +14,21 @@ def _float32(values):
 
 def _maps(rng):
     return [
-        Case("by hand", {"maps": _float32([[[1, 2], [3, 6]]])}),
-        Case("random", {"maps": _float32(rng.normal(size=(4, 3, 5)))}),
+        Question("by hand", {"maps": _float32([[[1, 2], [3, 6]]])}),
+        Question("random", {"maps": _float32(rng.normal(size=(4, 3, 5)))}),
     ]
 
 
 def _networks(rng):
     model = drawn(rng, "cnn", conv=(3, 1, 3, 3), out=(2, 3))
-    return [Case("random", {"model": model, "image": _float32(rng.normal(size=(1, 6, 6)))})]
+    return [Question("random", {"model": model, "image": _float32(rng.normal(size=(1, 6, 6)))})]
 
 
 def _values(rng):
     return [
-        Case("by hand", {"values": _float32([1, 3])}),
-        Case("random", {"values": _float32(rng.normal(size=7))}),
-        Case("all equal", {"values": np.full(4, 2.0, dtype=np.float32)}, part="no spread"),
+        Question("by hand", {"values": _float32([1, 3])}),
+        Question("random", {"values": _float32(rng.normal(size=7))}),
+        Question("all equal", {"values": np.full(4, 2.0, dtype=np.float32)}, part="no spread"),
     ]
 
 
@@ -50,7 +50,7 @@ EXERCISES = (
         {"main": 2},
         5,
         solve=lambda maps: maps.mean(dim=(1, 2)),
-        cases=_maps,
+        questions=_maps,
         mistakes=(
             Mistake(
                 "sum instead of mean", "They grow with `maps`.", lambda maps: maps.sum(dim=(1, 2))
@@ -64,7 +64,7 @@ EXERCISES = (
         {"main": 2},
         5,
         solve=lambda model, image: model(image[None])[0],
-        cases=_networks,
+        questions=_networks,
     ),
     Exercise(
         "toy.standardised",
@@ -73,7 +73,7 @@ EXERCISES = (
         {"main": 1, "no spread": 1},
         5,
         solve=_standardised,
-        cases=_values,
+        questions=_values,
         mistakes=(Mistake("sample deviation", "Which deviation is meant?", _sample, points=1),),
     ),
     Exercise("toy.q1", "Why?", None, {"main": 3}, 5),
