@@ -25,7 +25,8 @@ from grader.matching import Matched, as_json, match
 from grader.results import ExerciseResult, SubmissionResult
 from grader.sandbox import Limits, NoKernel
 from labkit.cells import Cell, defines, read_notebook
-from labkit.selfcheck.exercise import CallFailed, Exercise, Question, Value, judge
+from labkit.selfcheck.exercise import CallFailed, Exercise, Question, Value
+from labkit.selfcheck.judging import judge
 
 ENGINE = 1  # raise it when the same submission would be graded differently
 

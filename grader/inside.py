@@ -10,7 +10,7 @@ import base64
 import sys
 
 from grader.wire import MAX_TEXT, read, written
-from labkit.selfcheck.exercise import CallFailed, Exercise, Question, asked_here
+from labkit.selfcheck.exercise import CallFailed, Question, asked_here
 
 MAX_ANSWER = 8 * 2**20  # bytes
 TORCH_HAS_NO_MEMORY = "can't allocate memory"
@@ -44,17 +44,13 @@ def _answer(asked: dict) -> object:
         raise CallFailed("missing", f"there is no function `{name}`")
     if not callable(function):
         raise CallFailed("error", f"`{name}` is a {type(function).__name__}, not a function")
-    exercise = Exercise(**_WITHOUT_CASES, function=name, tensors=asked["tensors"])
-    call = asked_here(exercise, function)
+    call = asked_here(function, tensors=asked["tensors"])
     try:
         return call(Question("", asked["inputs"], gradient=asked["gradient"]))
     except CallFailed as failure:
         if isinstance(failure.__cause__, MemoryError) or TORCH_HAS_NO_MEMORY in failure.text:
             raise CallFailed("memory", "there was not enough memory") from failure
         raise CallFailed(failure.cause, failure.text[:MAX_TEXT]) from failure
-
-
-_WITHOUT_CASES = {"name": "", "title": "", "parts": {}, "minutes": 0}
 
 
 def start(limits: dict[str, int], arguments: list[str]) -> None:

@@ -203,7 +203,7 @@ def test_a_fingerprint_changes_with_the_checks_and_with_nothing_else():
     assert fingerprint(weights) != fingerprint(scores)
     hint = weights.mistakes[0]._replace(hint="Another.")
     assert fingerprint(weights) != fingerprint(weights._replace(mistakes=(hint,)))
-    assert fingerprint(weights) != fingerprint(weights._replace(parts={"main": 3}))
+    assert fingerprint(weights) != fingerprint(weights._replace(points=3))
     other = weights._replace(solve=lambda maps: maps.mean(dim=(1, 2)) + 1)
     assert fingerprint(weights) != fingerprint(other)
 
@@ -264,7 +264,7 @@ def kernels(monkeypatch):
             asked[-1].append(exercise.function)
             if exercise.function in fatal:
                 raise KernelGone(fatal[exercise.function], "gone")
-            return asked_here(exercise, exercise.solve)(case)
+            return asked_here(exercise.solve)(case)
 
     monkeypatch.setattr(grade, "Kernel", Pretended)
     return asked, fatal

@@ -60,7 +60,7 @@ by_name = partial(pytest.mark.parametrize, ids=lambda one: one.name)
 
 
 def verdict_of(asked, function, seed=0, **settings):
-    return judge(asked, asked_here(asked, function), np.random.default_rng(seed), **settings)
+    return judge(asked, asked_here(function), np.random.default_rng(seed), **settings)
 
 
 # Every exercise
@@ -466,23 +466,23 @@ def test_the_generator_and_its_map_are_labkits(rng):
 @pytest.mark.parametrize(
     ("got", "expected", "text"),
     [
-        (None, [1, 2], "None came back"),
-        ("two", [1, 2], "numbers are wanted, a str came back"),
-        ("1.5", 1.5, "numbers are wanted, a str came back"),
-        (1.5 + 0j, 1.5, "numbers are wanted, a complex came back"),
-        (((1, 2), (3,)), [1, 2], "numbers are wanted, a tuple of different lengths came back"),
-        ({"a": 1}, 1, "numbers are wanted, a dict came back"),
-        ([[1, 2]], [1, 2], r"the shape is \[1, 2\], wanted is \[2\]"),
-        ([1, np.nan], [1, 2], "NaN or infinity in 1 of 2 places"),
+        (None, [1, 2], "got None"),
+        ("two", [1, 2], "expected numbers, got a str"),
+        ("1.5", 1.5, "expected numbers, got a str"),
+        (1.5 + 0j, 1.5, "expected numbers, got a complex"),
+        (((1, 2), (3,)), [1, 2], "expected numbers, got a tuple with parts of different lengths"),
+        ({"a": 1}, 1, "expected numbers, got a dict"),
+        ([[1, 2]], [1, 2], r"expected the shape \[2\], got \[1, 2\]"),
+        ([1, np.nan], [1, 2], "1 of 2 values are NaN or infinite"),
         ([-1, -2], [1, 2], "opposite sign"),
-        ([3, 6], [1, 2], "but for one common factor"),
-        ([2, 3], [1, 2], "but for one common summand"),
-        ([1, 5, 3], [1, 2, 3], "1 of 3 values are not right"),
-        (0.25, 0.5, "the value is not right"),
-        ((1, 2, 3), (1, 2), "2 values are wanted, 3 values came back"),
-        (np.zeros(3), (1, 2), "2 values are wanted, 3 values came back"),
-        (0.5, (1, 2), "2 values are wanted, one float came back"),
-        ((1, 5), (1, 2), "value 2 of 2: the value is not right"),
+        ([3, 6], [1, 2], "right except for a constant factor"),
+        ([2, 3], [1, 2], "right except for a constant offset"),
+        ([1, 5, 3], [1, 2, 3], "1 of 3 values are wrong"),
+        (0.25, 0.5, "the value is wrong"),
+        ((1, 2, 3), (1, 2), "expected 2 values, got 3 values"),
+        (np.zeros(3), (1, 2), "expected 2 values, got 3 values"),
+        (0.5, (1, 2), "expected 2 values, got one float"),
+        ((1, 5), (1, 2), "value 2 of 2: the value is wrong"),
     ],
 )
 def test_differences_are_described(got, expected, text):
@@ -523,9 +523,7 @@ def doubling(**settings):
     given = {
         "name": "lab4.double",
         "title": "Double",
-        "function": "double",
-        "parts": {"main": 2},
-        "minutes": 1,
+        "points": 2,
         "solve": double,
         "questions": lambda rng: [a_question()],
     }
@@ -608,7 +606,7 @@ def test_an_error_in_one_case_does_not_end_the_asking():
 
     questions = [Question("zero", {"x": numbers([0])}, part="zero"), a_question()]
     verdict = verdict_of(
-        doubling(parts={"main": 2, "zero": 1}, questions=lambda rng: questions), fails_at_zero
+        doubling(points=3, separate={"zero": 1}, questions=lambda rng: questions), fails_at_zero
     )
     assert verdict.parts == {"main": True, "zero": False}
     assert (verdict.points, verdict.possible) == (2, 3)
@@ -616,7 +614,7 @@ def test_an_error_in_one_case_does_not_end_the_asking():
 
 def test_no_part_counts_without_the_main_one():
     questions = [a_question(), Question("zero", {"x": numbers([0])}, part="zero")]
-    asked = doubling(parts={"main": 2, "zero": 1}, questions=lambda rng: questions)
+    asked = doubling(points=3, separate={"zero": 1}, questions=lambda rng: questions)
     verdict = verdict_of(asked, lambda x: 0 * x)
     assert verdict.parts == {"main": False, "zero": True}
     assert verdict.points == 0

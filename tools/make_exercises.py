@@ -2,16 +2,22 @@
 
     python -m tools.make_exercises
 
+An exercise's title, minutes and points are written on its card in solutions/ and nowhere else. From
+there they are copied to nbgrader's metadata, to the totals in the opening cell, and to
+labkit/selfcheck/cards.json.
+
 The sources are in nbgrader's format, and the rules are nbgrader's: what stands between
 `### BEGIN SOLUTION` and `### END SOLUTION` becomes a stub, hidden tests and mark schemes go, and
 cells that students must not change are locked. nbgrader itself is not needed. Answers that were
 written into exercises/ are lost.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from nbformat import NotebookNode
@@ -19,22 +25,89 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).parents[1]
 STUB = 'raise NotImplementedError("write this function")'
 TAKEN_AWAY = ("HIDDEN TESTS", "MARK SCHEME")
+CARD = re.compile(
+    r"## \d+\. (?P<title>.+)\n\n\*\*Goal:\*\* .+\n\n"
+    r"\*\*Minutes:\*\* (?P<minutes>\d+)\. \*\*Difficulty:\*\* \w+\. "
+    r"\*\*Points:\*\* (?P<points>\d+)\."
+)
+TOTALS = re.compile(r"\*\*Minutes:\*\* \d+\. \*\*Points:\*\* \d+\.")
 
 
-def main(source: Path = ROOT / "solutions", release: Path = ROOT / "exercises") -> int:
-    """Write every exercise, over what stands there.
+class Card(NamedTuple):
+    """What an exercise's card says."""
+
+    title: str
+    minutes: int
+    points: int
+
+
+def main(
+    source: Path = ROOT / "solutions",
+    release: Path = ROOT / "exercises",
+    table: Path = ROOT / "labkit" / "selfcheck" / "cards.json",
+) -> int:
+    """Write every exercise, over what stands there, and what is copied from the cards.
 
     Args:
-        source: the folder with labN/labN.ipynb.
+        source: the folder with labN/labN.ipynb; what is copied there is brought up to date.
         release: the folder to write.
+        table: the file to write with the titles and points.
     """
+    titles = {}
     for path in sorted(source.glob("*/*.ipynb")):
-        place = release / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        text = nbformat.writes(released(nbformat.read(path, as_version=4))).rstrip("\n") + "\n"
-        place.write_text(text, encoding="utf-8", newline="\n")
-        print(place)
+        notebook = nbformat.read(path, as_version=4)
+        cards = cards_of(notebook)
+        titles |= {
+            grade_id.replace("-", ".", 1).replace("-", "_"): {
+                "title": card.title,
+                "points": card.points,
+            }
+            for grade_id, card in cards.items()
+        }
+        _write(path, nbformat.writes(with_copies(notebook, cards)))
+        _write(release / path.relative_to(source), nbformat.writes(released(notebook)))
+        print(release / path.relative_to(source))
+    _write(table, json.dumps(titles, ensure_ascii=False, indent=1))
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
+
+
+def cards_of(notebook: NotebookNode) -> dict[str, Card]:
+    """The cards of a source notebook, by the names of the exercises' answer cells.
+
+    Raises:
+        ValueError: a card has no title, minutes or points.
+    """
+    cards = {}
+    for cell in notebook.cells:
+        if cell.id.endswith("-card"):
+            found = CARD.match(cell.source)
+            if found is None:
+                raise ValueError(
+                    f"cell {cell.id} must begin like the other cards: ## 1. Title, **Goal:**, and "
+                    "a line with **Minutes:**, **Difficulty:** and **Points:**"
+                )
+            minutes, points = int(found["minutes"]), int(found["points"])
+            cards[cell.id.removesuffix("-card")] = Card(found["title"], minutes, points)
+    return cards
+
+
+def with_copies(notebook: NotebookNode, cards: dict[str, Card]) -> NotebookNode:
+    """A source notebook whose metadata and opening say what its cards say."""
+    minutes = sum(card.minutes for card in cards.values())
+    points = sum(card.points for card in cards.values())
+    for cell in notebook.cells:
+        if cell.id == "opening":
+            totals = f"**Minutes:** {minutes}. **Points:** {points}."
+            cell.source = TOTALS.sub(totals, cell.source)
+        about = cell.metadata.get("nbgrader", {})
+        if "points" in about:
+            about["points"] = cards[about["grade_id"].removesuffix("-test")].points
+    return notebook
 
 
 def released(notebook: NotebookNode) -> NotebookNode:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from labkit.probe import discriminant, mean_difference, roc_auc
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 
 
 def _labels(*values: int) -> np.ndarray:
@@ -40,12 +41,8 @@ def _class_means_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-CLASS_MEANS = Exercise(
-    name="lab1.class_means",
-    title="The mean of each class",
-    function="class_means",
-    parts={"main": 1},
-    minutes=5,
+CLASS_MEANS = on_card(
+    "lab1.class_means",
     solve=class_means,
     questions=_class_means_questions,
     mistakes=(
@@ -110,12 +107,8 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.norm()
 
 
-MEAN_DIFFERENCE = Exercise(
-    name="lab1.mean_difference",
-    title="The direction from one mean to the other",
-    function="mean_difference",
-    parts={"main": 2},
-    minutes=10,
+MEAN_DIFFERENCE = on_card(
+    "lab1.mean_difference",
     solve=mean_difference,
     questions=_mean_difference_questions,
     mistakes=(
@@ -186,12 +179,8 @@ def _discriminant_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-DISCRIMINANT = Exercise(
-    name="lab1.discriminant",
-    title="The linear score",
-    function="discriminant",
-    parts={"main": 1},
-    minutes=5,
+DISCRIMINANT = on_card(
+    "lab1.discriminant",
     solve=discriminant,
     questions=_discriminant_questions,
     mistakes=(
@@ -253,12 +242,8 @@ def _rates_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-RATES = Exercise(
-    name="lab1.rates",
-    title="One threshold, two rates",
-    function="rates",
-    parts={"main": 2},
-    minutes=10,
+RATES = on_card(
+    "lab1.rates",
     solve=rates,
     questions=_rates_questions,
     mistakes=(
@@ -355,12 +340,8 @@ def _auc_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-ROC_AUC = Exercise(
-    name="lab1.roc_auc",
-    title="The AUC, by hand",
-    function="roc_auc",
-    parts={"main": 3},
-    minutes=20,
+ROC_AUC = on_card(
+    "lab1.roc_auc",
     solve=roc_auc,
     questions=_auc_questions,
     mistakes=(
@@ -446,12 +427,8 @@ def _probe_logits_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-PROBE_LOGITS = Exercise(
-    name="lab1.probe_logits",
-    title="The probe as a classifier",
-    function="probe_logits",
-    parts={"main": 2},
-    minutes=10,
+PROBE_LOGITS = on_card(
+    "lab1.probe_logits",
     solve=probe_logits,
     questions=_probe_logits_questions,
     mistakes=(
@@ -510,11 +487,5 @@ EXERCISES = (
     RATES,
     PROBE_LOGITS,
     ROC_AUC,
-    Exercise(
-        name="lab1.q1",
-        title="In words: a probe that is always wrong",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab1.q1"),
 )

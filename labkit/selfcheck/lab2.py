@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 Score = Callable[
@@ -89,12 +90,8 @@ OF_ANOTHER_SCORE = {
 }
 
 
-INPUT_GRADIENT = Exercise(
-    name="lab2.input_gradient",
-    title="The gradient",
-    function="input_gradient",
-    parts={"main": 2},
-    minutes=10,
+INPUT_GRADIENT = on_card(
+    "lab2.input_gradient",
     solve=input_gradient,
     questions=_explained,
     mistakes=(
@@ -138,12 +135,8 @@ def sensitivity(gradient: Tensor) -> Tensor:
     return gradient.square().sum(dim=0)
 
 
-SENSITIVITY = Exercise(
-    name="lab2.sensitivity",
-    title="Sensitivity: the squared length",
-    function="sensitivity",
-    parts={"main": 1},
-    minutes=5,
+SENSITIVITY = on_card(
+    "lab2.sensitivity",
     solve=sensitivity,
     questions=_gradient_questions,
     mistakes=(
@@ -186,12 +179,8 @@ def saliency(gradient: Tensor) -> Tensor:
     return gradient.abs().amax(dim=0)
 
 
-SALIENCY = Exercise(
-    name="lab2.saliency",
-    title="Saliency: the largest channel",
-    function="saliency",
-    parts={"main": 1},
-    minutes=5,
+SALIENCY = on_card(
+    "lab2.saliency",
     solve=saliency,
     questions=_gradient_questions,
     mistakes=(
@@ -275,12 +264,8 @@ def _smoothgrad_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-SMOOTHGRAD = Exercise(
-    name="lab2.smoothgrad",
-    title="SmoothGrad",
-    function="smoothgrad",
-    parts={"main": 2},
-    minutes=15,
+SMOOTHGRAD = on_card(
+    "lab2.smoothgrad",
     solve=smoothgrad,
     questions=_smoothgrad_questions,
     mistakes=(
@@ -386,12 +371,8 @@ def _integrated_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-INTEGRATED_GRADIENTS = Exercise(
-    name="lab2.integrated_gradients",
-    title="Integrated gradients",
-    function="integrated_gradients",
-    parts={"main": 3},
-    minutes=20,
+INTEGRATED_GRADIENTS = on_card(
+    "lab2.integrated_gradients",
     solve=integrated_gradients,
     questions=_integrated_questions,
     mistakes=(
@@ -530,12 +511,8 @@ def _occlusion_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-OCCLUSION = Exercise(
-    name="lab2.occlusion",
-    title="Occlusion",
-    function="occlusion",
-    parts={"main": 3},
-    minutes=25,
+OCCLUSION = on_card(
+    "lab2.occlusion",
     solve=occlusion,
     questions=_occlusion_questions,
     mistakes=(
@@ -599,11 +576,5 @@ EXERCISES = (
     SMOOTHGRAD,
     INTEGRATED_GRADIENTS,
     OCCLUSION,
-    Exercise(
-        name="lab2.q1",
-        title="In words: two maps, two answers",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab2.q1"),
 )

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, Value, agree, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, Value, agree, normal, numbers
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # z and q to an output with the value z
 Excited = Callable[[Tensor, float], Tensor]  # W and gamma to W'
@@ -57,12 +58,8 @@ WRONG_WEIGHTS = {
     ),
 }
 
-BIASED_WEIGHT = Exercise(
-    name="lab3.biased_weight",
-    title="Weights that favour excitation",
-    function="biased_weight",
-    parts={"main": 1},
-    minutes=5,
+BIASED_WEIGHT = on_card(
+    "lab3.biased_weight",
     solve=biased_weight,
     questions=_biased_weight_questions,
     mistakes=(
@@ -160,12 +157,8 @@ def ratio_layer(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
     return _layer(a, W, b, gamma, rule=_ratio)
 
 
-RATIO_LAYER = Exercise(
-    name="lab3.ratio_layer",
-    title="The biased layer",
-    function="ratio_layer",
-    parts={"main": 3},
-    minutes=20,
+RATIO_LAYER = on_card(
+    "lab3.ratio_layer",
     solve=ratio_layer,
     questions=_layer_questions,
     agree=agree_layer,
@@ -213,12 +206,8 @@ def straight_through_layer(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Ten
     return _layer(a, W, b, gamma, rule=_straight_through)
 
 
-STRAIGHT_THROUGH_LAYER = Exercise(
-    name="lab3.straight_through_layer",
-    title="The straight-through rule",
-    function="straight_through_layer",
-    parts={"main": 2},
-    minutes=15,
+STRAIGHT_THROUGH_LAYER = on_card(
+    "lab3.straight_through_layer",
     solve=straight_through_layer,
     questions=_layer_questions,
     agree=agree_layer,
@@ -268,12 +257,8 @@ def _stable_ratio_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-STABLE_RATIO = Exercise(
-    name="lab3.stable_ratio",
-    title="A ratio that stays finite",
-    function="stable_ratio",
-    parts={"main": 2},
-    minutes=10,
+STABLE_RATIO = on_card(
+    "lab3.stable_ratio",
     solve=stable_ratio,
     questions=_stable_ratio_questions,
     mistakes=(
@@ -385,12 +370,8 @@ def _two_layers(rng: np.random.Generator) -> dict[str, np.ndarray]:
             return {"x": x, "W1": W1, "b1": b1, "W2": W2, "b2": b2}
 
 
-BIASED_GRADIENT = Exercise(
-    name="lab3.biased_gradient",
-    title="A network with a biased layer",
-    function="biased_gradient",
-    parts={"main": 3},
-    minutes=20,
+BIASED_GRADIENT = on_card(
+    "lab3.biased_gradient",
     solve=biased_gradient,
     questions=_biased_gradient_questions,
     mistakes=(
@@ -481,12 +462,8 @@ def _relevance_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-LAYER_RELEVANCE = Exercise(
-    name="lab3.layer_relevance",
-    title="Relevance by LRP-gamma",
-    function="layer_relevance",
-    parts={"main": 3},
-    minutes=20,
+LAYER_RELEVANCE = on_card(
+    "lab3.layer_relevance",
     solve=layer_relevance,
     questions=_relevance_questions,
     mistakes=(
@@ -535,11 +512,5 @@ EXERCISES = (
     RATIO_LAYER,
     BIASED_GRADIENT,
     LAYER_RELEVANCE,
-    Exercise(
-        name="lab3.q1",
-        title="In words: a gradient that explodes",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab3.q1"),
 )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.engine.hooks import upsample as enlarged
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Class activation map
@@ -37,12 +38,8 @@ def _class_activation_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-CLASS_ACTIVATION = Exercise(
-    name="lab4.class_activation",
-    title="The class activation map",
-    function="class_activation",
-    parts={"main": 1},
-    minutes=10,
+CLASS_ACTIVATION = on_card(
+    "lab4.class_activation",
     solve=class_activation,
     questions=_class_activation_questions,
     mistakes=(
@@ -91,12 +88,8 @@ def _channel_weights_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-CHANNEL_WEIGHTS = Exercise(
-    name="lab4.channel_weights",
-    title="Grad-CAM: one weight for each map",
-    function="channel_weights",
-    parts={"main": 1},
-    minutes=5,
+CHANNEL_WEIGHTS = on_card(
+    "lab4.channel_weights",
     solve=channel_weights,
     questions=_channel_weights_questions,
     mistakes=(
@@ -160,12 +153,8 @@ def _weighted_sum_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-WEIGHTED_SUM = Exercise(
-    name="lab4.weighted_sum",
-    title="Grad-CAM: the sum and the ReLU",
-    function="weighted_sum",
-    parts={"main": 2},
-    minutes=10,
+WEIGHTED_SUM = on_card(
+    "lab4.weighted_sum",
     solve=weighted_sum,
     questions=_weighted_sum_questions,
     mistakes=(
@@ -229,12 +218,8 @@ def _interpolated(L: Tensor, height: int, width: int, **settings: object) -> Ten
     return F.interpolate(L[None, None], size=(height, width), **settings)[0, 0]
 
 
-UPSAMPLE = Exercise(
-    name="lab4.upsample",
-    title="From the map to the picture's size",
-    function="upsample",
-    parts={"main": 2},
-    minutes=10,
+UPSAMPLE = on_card(
+    "lab4.upsample",
     solve=upsample,
     questions=_upsample_questions,
     mistakes=(
@@ -319,12 +304,8 @@ def _gradcam_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-GRADCAM = Exercise(
-    name="lab4.gradcam",
-    title="Grad-CAM",
-    function="gradcam",
-    parts={"main": 3},
-    minutes=20,
+GRADCAM = on_card(
+    "lab4.gradcam",
     solve=gradcam,
     questions=_gradcam_questions,
     mistakes=(
@@ -439,12 +420,8 @@ def _fem_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-FEM = Exercise(
-    name="lab4.fem",
-    title="FEM: the unusual places",
-    function="fem",
-    parts={"main": 3},
-    minutes=20,
+FEM = on_card(
+    "lab4.fem",
     solve=fem,
     questions=_fem_questions,
     mistakes=(
@@ -526,11 +503,5 @@ EXERCISES = (
     UPSAMPLE,
     FEM,
     GRADCAM,
-    Exercise(
-        name="lab4.q1",
-        title="In words: an empty map",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab4.q1"),
 )

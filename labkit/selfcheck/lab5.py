@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # A mask
@@ -53,12 +54,8 @@ def _mask_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-SMOOTH_MASK = Exercise(
-    name="lab5.smooth_mask",
-    title="RISE: a smooth mask",
-    function="smooth_mask",
-    parts={"main": 2},
-    minutes=15,
+SMOOTH_MASK = on_card(
+    "lab5.smooth_mask",
     solve=smooth_mask,
     questions=_mask_questions,
     mistakes=(
@@ -151,12 +148,8 @@ def _scores_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-MASKED_SCORES = Exercise(
-    name="lab5.masked_scores",
-    title="RISE: ask the model",
-    function="masked_scores",
-    parts={"main": 2},
-    minutes=10,
+MASKED_SCORES = on_card(
+    "lab5.masked_scores",
     solve=masked_scores,
     questions=_scores_questions,
     mistakes=(
@@ -260,12 +253,8 @@ OF_A_MAP = (
     ),
 )
 
-RISE_OFFICIAL = Exercise(
-    name="lab5.rise_official",
-    title="RISE: divide by the expectation",
-    function="rise_official",
-    parts={"main": 2},
-    minutes=10,
+RISE_OFFICIAL = on_card(
+    "lab5.rise_official",
     solve=rise_official,
     questions=_official_questions,
     mistakes=(
@@ -322,12 +311,9 @@ def _coverage_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-RISE_COVERAGE = Exercise(
-    name="lab5.rise_coverage",
-    title="RISE: divide by the coverage",
-    function="rise_coverage",
-    parts={"main": 2, "never shown": 1},
-    minutes=10,
+RISE_COVERAGE = on_card(
+    "lab5.rise_coverage",
+    separate={"never shown": 1},
     solve=rise_coverage,
     questions=_coverage_questions,
     mistakes=(
@@ -403,12 +389,8 @@ def _hide_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-HIDE_SUPERPIXELS = Exercise(
-    name="lab5.hide_superpixels",
-    title="LIME: hide superpixels",
-    function="hide_superpixels",
-    parts={"main": 2},
-    minutes=15,
+HIDE_SUPERPIXELS = on_card(
+    "lab5.hide_superpixels",
     solve=hide_superpixels,
     questions=_hide_questions,
     mistakes=(
@@ -483,12 +465,8 @@ def _kernel_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-KERNEL_WEIGHTS = Exercise(
-    name="lab5.kernel_weights",
-    title="LIME: how much a sample counts",
-    function="kernel_weights",
-    parts={"main": 2},
-    minutes=15,
+KERNEL_WEIGHTS = on_card(
+    "lab5.kernel_weights",
     solve=kernel_weights,
     questions=_kernel_questions,
     mistakes=(
@@ -586,12 +564,8 @@ def _ridge_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-WEIGHTED_RIDGE = Exercise(
-    name="lab5.weighted_ridge",
-    title="LIME: the regression",
-    function="weighted_ridge",
-    parts={"main": 4},
-    minutes=25,
+WEIGHTED_RIDGE = on_card(
+    "lab5.weighted_ridge",
     solve=weighted_ridge,
     questions=_ridge_questions,
     mistakes=(
@@ -673,11 +647,5 @@ EXERCISES = (
     HIDE_SUPERPIXELS,
     KERNEL_WEIGHTS,
     WEIGHTED_RIDGE,
-    Exercise(
-        name="lab5.q1",
-        title="In words: two maps of one picture",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab5.q1"),
 )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from labkit.metrics import gaze
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Correlation
@@ -52,12 +53,9 @@ def _pcc_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-PCC = Exercise(
-    name="lab6.pcc",
-    title="Correlation of two maps",
-    function="pcc",
-    parts={"main": 2, "constant map": 1},
-    minutes=15,
+PCC = on_card(
+    "lab6.pcc",
+    separate={"constant map": 1},
     solve=pcc,
     questions=_pcc_questions,
     mistakes=(
@@ -146,12 +144,8 @@ def _sim_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-SIM = Exercise(
-    name="lab6.sim",
-    title="What two maps share",
-    function="sim",
-    parts={"main": 2},
-    minutes=15,
+SIM = on_card(
+    "lab6.sim",
     solve=sim,
     questions=_sim_questions,
     mistakes=(
@@ -248,12 +242,8 @@ def _nss_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-NSS = Exercise(
-    name="lab6.nss",
-    title="The map at the fixations",
-    function="nss",
-    parts={"main": 2},
-    minutes=15,
+NSS = on_card(
+    "lab6.nss",
     solve=nss,
     questions=_nss_questions,
     mistakes=(
@@ -332,12 +322,8 @@ def _area_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-AREA = Exercise(
-    name="lab6.area",
-    title="The area under a curve",
-    function="area",
-    parts={"main": 1},
-    minutes=10,
+AREA = on_card(
+    "lab6.area",
     solve=area,
     questions=_area_questions,
     mistakes=(
@@ -515,12 +501,8 @@ def _of_curve(curve: Callable[..., Tensor]) -> tuple[Mistake, ...]:
     )
 
 
-DELETION_CURVE = Exercise(
-    name="lab6.deletion_curve",
-    title="Deletion",
-    function="deletion_curve",
-    parts={"main": 3},
-    minutes=25,
+DELETION_CURVE = on_card(
+    "lab6.deletion_curve",
     solve=deletion_curve,
     questions=_deletion_questions,
     mistakes=(
@@ -549,12 +531,8 @@ DELETION_CURVE = Exercise(
     ),
 )
 
-INSERTION_CURVE = Exercise(
-    name="lab6.insertion_curve",
-    title="Insertion",
-    function="insertion_curve",
-    parts={"main": 3},
-    minutes=15,
+INSERTION_CURVE = on_card(
+    "lab6.insertion_curve",
     solve=insertion_curve,
     questions=_insertion_questions,
     mistakes=(
@@ -593,11 +571,5 @@ EXERCISES = (
     NSS,
     DELETION_CURVE,
     INSERTION_CURVE,
-    Exercise(
-        name="lab6.q1",
-        title="In words: two judges who disagree",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab6.q1"),
 )

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from labkit.selfcheck.exercise import Exercise, Mistake, Question, normal, numbers
+from labkit.selfcheck.cards import on_card
+from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 
 # The range of the image
 
@@ -42,12 +43,9 @@ def _rescaled_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-RESCALED = Exercise(
-    name="lab7.rescaled",
-    title="Back to the image's range",
-    function="rescaled",
-    parts={"main": 2, "constant maps": 1},
-    minutes=15,
+RESCALED = on_card(
+    "lab7.rescaled",
+    separate={"constant maps": 1},
     solve=rescaled,
     questions=_rescaled_questions,
     mistakes=(
@@ -157,12 +155,8 @@ def _lively_weight(rng: np.random.Generator) -> np.ndarray:
     return identity + 0.35 * normal(rng, 3, 3, 3, 3)
 
 
-GENERATOR = Exercise(
-    name="lab7.generator",
-    title="The generator",
-    function="generator",
-    parts={"main": 3},
-    minutes=25,
+GENERATOR = on_card(
+    "lab7.generator",
     solve=generator,
     questions=_generator_questions,
     mistakes=(
@@ -270,12 +264,8 @@ def _loss_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-LOSS = Exercise(
-    name="lab7.loss",
-    title="The loss",
-    function="loss",
-    parts={"main": 2},
-    minutes=15,
+LOSS = on_card(
+    "lab7.loss",
     solve=loss,
     questions=_loss_questions,
     mistakes=(
@@ -359,12 +349,8 @@ def _variation_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-TOTAL_VARIATION = Exercise(
-    name="lab7.total_variation",
-    title="How rough is the change?",
-    function="total_variation",
-    parts={"main": 2},
-    minutes=10,
+TOTAL_VARIATION = on_card(
+    "lab7.total_variation",
     solve=total_variation,
     questions=_variation_questions,
     mistakes=(
@@ -454,12 +440,8 @@ def _map_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-PERTURBATION_MAP = Exercise(
-    name="lab7.perturbation_map",
-    title="A map from the change",
-    function="perturbation_map",
-    parts={"main": 2},
-    minutes=15,
+PERTURBATION_MAP = on_card(
+    "lab7.perturbation_map",
     solve=perturbation_map,
     questions=_map_questions,
     mistakes=(
@@ -556,12 +538,8 @@ def _centre_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-CENTRE_OF_MASS = Exercise(
-    name="lab7.centre_of_mass",
-    title="The centre of a map",
-    function="centre_of_mass",
-    parts={"main": 2},
-    minutes=15,
+CENTRE_OF_MASS = on_card(
+    "lab7.centre_of_mass",
     solve=centre_of_mass,
     questions=_centre_questions,
     mistakes=(
@@ -628,11 +606,5 @@ EXERCISES = (
     PERTURBATION_MAP,
     CENTRE_OF_MASS,
     GENERATOR,
-    Exercise(
-        name="lab7.q1",
-        title="In words: a change that fools",
-        function=None,
-        parts={"main": 3},
-        minutes=10,
-    ),
+    on_card("lab7.q1"),
 )

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labkit.selfcheck import lab1, lab2, lab3, lab4, lab5, lab6, lab7
-from labkit.selfcheck.exercise import Exercise, Verdict, asked_here, judge
+from labkit.selfcheck.exercise import Exercise, asked_here
+from labkit.selfcheck.judging import Verdict, judge
 
 LABS = {
     "lab1": lab1,
@@ -86,7 +87,7 @@ def check(name: str, function: Callable, *, seed: int = 0) -> Report:
     """
     asked = _with_function(name, function)
     rng = np.random.default_rng(seed)
-    verdict = judge(asked, asked_here(asked, function), rng, public=True)
+    verdict = judge(asked, asked_here(function), rng, public=True)
     if verdict.passed:
         return Report(True, f"{name}: All public checks passed.", (_still_open(asked),))
     return Report(False, f"{name}: not yet.", _advice(verdict))
@@ -101,7 +102,7 @@ def score(name: str, function: Callable, *, seed: int = 1) -> int:
         seed: which random inputs; others than those of `check`.
     """
     asked = _with_function(name, function)
-    return judge(asked, asked_here(asked, function), np.random.default_rng(seed)).points
+    return judge(asked, asked_here(function), np.random.default_rng(seed)).points
 
 
 def _with_function(name: str, function: Callable) -> Exercise:

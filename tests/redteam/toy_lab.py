@@ -46,9 +46,7 @@ EXERCISES = (
     Exercise(
         "toy.weights",
         "The weights",
-        "weights",
-        {"main": 2},
-        5,
+        2,
         solve=lambda maps: maps.mean(dim=(1, 2)),
         questions=_maps,
         mistakes=(
@@ -60,23 +58,20 @@ EXERCISES = (
     Exercise(
         "toy.scores",
         "The scores",
-        "scores",
-        {"main": 2},
-        5,
+        2,
         solve=lambda model, image: model(image[None])[0],
         questions=_networks,
     ),
     Exercise(
         "toy.standardised",
         "Standardised values",
-        "standardised",
-        {"main": 1, "no spread": 1},
-        5,
+        2,
         solve=_standardised,
         questions=_values,
+        separate={"no spread": 1},
         mistakes=(Mistake("sample deviation", "Which deviation is meant?", _sample, points=1),),
     ),
-    Exercise("toy.q1", "Why?", None, {"main": 3}, 5),
+    Exercise("toy.q1", "Why?", 3),
 )
 
 RIGHT = {

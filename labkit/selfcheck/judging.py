@@ -1,0 +1,132 @@
+"""How an answer is judged: ask every question, compare, and name the likely mistake.
+
+Nothing here knows an answer. `judge` gets a `call` that asks the student's function; where that
+function runs, in this process or in a sandbox, is up to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from labkit.selfcheck.exercise import CallFailed, Exercise, Mistake, Question, Value, answer
+
+POINTLESS = ("missing", "time", "memory")  # after one of these, asking again is no use
+
+
+class Reply(NamedTuple):
+    """What the student's function made of one question."""
+
+    question: Question
+    expected: Value
+    got: Value
+    cause: str  # "" if right, else "wrong" or a CallFailed's cause
+    text: str  # what is wrong, in a sentence
+
+
+class Verdict(NamedTuple):
+    """What all replies add up to."""
+
+    passed: bool
+    points: int
+    possible: int
+    parts: Mapping[str, bool]  # which of the exercise's parts are right
+    causes: tuple[str, ...]  # names of recognised mistakes, else the replies' causes
+    messages: tuple[str, ...]  # hints for the student
+    replies: tuple[Reply, ...]
+
+
+def judge(
+    exercise: Exercise,
+    call: Callable[[Question], Value],
+    rng: np.random.Generator,
+    *,
+    public: bool = False,
+) -> Verdict:
+    """Ask every question, compare, and name the likely mistake.
+
+    Args:
+        exercise: one with a function.
+        call: answers a question with the student's output, as data, or raises `CallFailed`.
+        rng: draws the inputs.
+        public: leave out the questions that only the grader asks.
+
+    Returns:
+        The points are those of the parts that are right, or of the one mistake that explains all.
+    """
+    questions = [one for one in exercise.questions(rng) if not (public and one.hidden)]
+    replies = _ask_all(exercise, call, questions)
+    wrong = {reply.question.part for reply in replies if reply.cause}
+    parts = {part: part not in wrong for part in exercise.parts}
+    points = sum(points for part, points in exercise.parts.items() if parts[part])
+    points = points if parts["main"] else 0
+    if not wrong:
+        return Verdict(True, points, exercise.points, parts, (), (), replies)
+    mistake = likely_mistake(exercise, replies)
+    if mistake is None:
+        failed = [reply for reply in replies if reply.cause]
+        causes = tuple(dict.fromkeys(reply.cause for reply in failed))
+        messages = tuple(dict.fromkeys(_sentence(reply) for reply in failed))[:2]
+    else:
+        points = max(points, mistake.points)
+        causes, messages = (mistake.name,), (mistake.hint,)
+    return Verdict(False, points, exercise.points, parts, causes, messages, replies)
+
+
+def likely_mistake(exercise: Exercise, replies: Sequence[Reply]) -> Mistake | None:
+    """The mistake that gives what the student's function gave.
+
+    Returns:
+        One that explains every reply, or, worth no
+        points, one that explains all that are wrong, at least one of which must be a value.
+    """
+    failed = [reply for reply in replies if reply.cause]
+    if not any(reply.cause == "wrong" for reply in failed):
+        return None
+    for mistake in exercise.mistakes:
+        if all(_gives(exercise, mistake, reply) for reply in replies):
+            return mistake
+    for mistake in exercise.mistakes:
+        if all(_gives(exercise, mistake, reply) for reply in failed):
+            return mistake._replace(points=0)
+    return None
+
+
+def _ask_all(
+    exercise: Exercise, call: Callable[[Question], Value], questions: list[Question]
+) -> tuple[Reply, ...]:
+    replies: list[Reply] = []
+    for question in questions:
+        expected = _own(exercise.solve, exercise, question)
+        if replies and replies[-1].cause in POINTLESS:
+            replies.append(replies[-1]._replace(question=question, expected=expected))
+            continue
+        try:
+            got = call(question)
+        except CallFailed as failure:
+            replies.append(Reply(question, expected, None, failure.cause, failure.text))
+            continue
+        text = exercise.agree(got, expected, question)
+        replies.append(Reply(question, expected, got, "wrong" if text else "", text or ""))
+    return tuple(replies)
+
+
+def _own(function: Callable, exercise: Exercise, question: Question) -> Value:
+    return answer(function, question.inputs, tensors=exercise.tensors, gradient=question.gradient)
+
+
+def _gives(exercise: Exercise, mistake: Mistake, reply: Reply) -> bool:
+    """Whether the mistake leads to this reply, be it a value or an error of the same kind."""
+    try:
+        made = _own(mistake.wrong, exercise, reply.question)
+    except Exception as error:
+        return reply.cause == "error" and reply.text.startswith(type(error).__name__)
+    return reply.cause != "error" and exercise.agree(reply.got, made, reply.question) is None
+
+
+def _sentence(reply: Reply) -> str:
+    if reply.cause == "missing":
+        return reply.text
+    return f"In the case “{reply.question.name}”: {reply.text}"
