@@ -200,7 +200,7 @@ def test_stamping_changes_the_badge_and_one_line_and_nothing_else(name, clone):
 def test_exercises_are_made_from_stamped_solutions_byte_for_byte(clone, tmp_path):
     git(clone, *HERE, ADDRESSES[0])
     main([], clone)
-    make_exercises.main(clone / "solutions", tmp_path / "made")
+    make_exercises.main(clone, tmp_path / "made")
     assert (tmp_path / "made" / "lab4" / "lab4.ipynb").read_bytes() == contents(clone)[EXERCISE]
 
 

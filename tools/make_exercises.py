@@ -41,18 +41,16 @@ class Card(NamedTuple):
     points: int
 
 
-def main(
-    source: Path = ROOT / "solutions",
-    release: Path = ROOT / "exercises",
-    table: Path = ROOT / "labkit" / "selfcheck" / "cards.json",
-) -> int:
+def main(course: Path = ROOT, release: Path | None = None) -> int:
     """Write every exercise, over what stands there, and what is copied from the cards.
 
     Args:
-        source: the folder with labN/labN.ipynb; what is copied there is brought up to date.
-        release: the folder to write.
-        table: the file to write with the titles and points.
+        course: the folder with solutions/labN/labN.ipynb; what is copied there, and the table of
+            titles and points in labkit/selfcheck/cards.json, are brought up to date.
+        release: the folder to write; exercises/ of the course by default.
     """
+    source, table = course / "solutions", course / "labkit" / "selfcheck" / "cards.json"
+    release = release or course / "exercises"
     titles = {}
     for path in sorted(source.glob("*/*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
