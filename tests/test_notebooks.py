@@ -170,27 +170,30 @@ def place_in(path):
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_the_notebook(path, check):
-    assert list(check(nbformat.read(path, as_version=4))) == []
+def test_every_notebook(check):
+    notebooks = {path.name: nbformat.read(path, as_version=4) for path in PATHS}
+    faults = {name: list(check(notebook)) for name, notebook in notebooks.items()}
+    assert faults == {name: [] for name in notebooks}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_the_notebook_is_light(path):
-    assert path.stat().st_size < MAX_BYTES
+def test_every_notebook_is_light():
+    sizes = {path.name: path.stat().st_size for path in PATHS}
+    assert {name: size for name, size in sizes.items() if size >= MAX_BYTES} == {}
 
 
-@pytest.mark.parametrize("path", PATHS[1:], ids=lambda path: path.name)
-def test_each_lab_compares_a_key_number(path):
-    assert "# NBVAL_CHECK_OUTPUT" in path.read_text(encoding="utf-8")
+def test_every_lab_compares_a_key_number():
+    mark = "# NBVAL_CHECK_OUTPUT"
+    labs = PATHS[1:]
+    assert [path.name for path in labs if mark not in path.read_text(encoding="utf-8")] == []
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
-def test_set_up_and_badge_are_what_make_colab_writes(path):
+def test_set_up_and_badge_are_what_make_colab_writes():
     """The same set-up cell in all notebooks, and a badge of its own in each, or in none."""
-    text = path.read_text(encoding="utf-8")
-    again = stamped(nbformat.reads(text, as_version=4), path.name, place_in(PATHS[0]))
-    assert nbformat.writes(again).rstrip("\n") + "\n" == text, STAMP
+    place = place_in(PATHS[0])
+    for path in PATHS:
+        text = path.read_text(encoding="utf-8")
+        again = stamped(nbformat.reads(text, as_version=4), path.name, place)
+        assert nbformat.writes(again).rstrip("\n") + "\n" == text, f"{path.name}: {STAMP}"
 
 
 def test_there_are_notebooks():
@@ -213,6 +216,5 @@ def bad_notebook():
     return nbformat.v4.new_notebook(cells=cells)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_check_finds_what_it_looks_for(check):
-    assert list(check(bad_notebook()))
+def test_each_check_finds_what_it_looks_for():
+    assert [check.__name__ for check in CHECKS if not list(check(bad_notebook()))] == []
