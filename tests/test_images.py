@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import case
 from PIL import Image
 from torchvision import transforms
 
@@ -96,9 +97,8 @@ def test_a_pil_image_is_left_as_it_was():
 # Arrays, value by value
 
 
-@pytest.mark.parametrize(
-    ("array", "expected"),
-    [
+def test_arrays_are_scaled_by_their_kind():
+    cases = [
         (np.array([[0, 255]], dtype=np.uint8), [[0, 255]]),
         (np.array([[0, 7]], dtype=np.int64), [[0, 7]]),
         (np.array([[False, True]]), [[0, 255]]),
@@ -108,11 +108,11 @@ def test_a_pil_image_is_left_as_it_was():
         # 0.2 * 255 = 51; 0.001 * 255 = 0.255; 0.003 * 255 = 0.765
         (np.array([[0.0, 0.001, 0.003, 0.2, 1.0]]), [[0, 0, 1, 51, 255]]),
         (np.array([[0.2]], dtype=np.float16), [[51]]),
-    ],
-)
-def test_arrays_are_scaled_by_their_kind(array, expected):
-    assert same(open_image(array), grey(expected))
-    assert same(open_image(array[:, :, None]), grey(expected))
+    ]
+    for array, expected in cases:
+        with case(repr(array)):
+            assert same(open_image(array), grey(expected))
+            assert same(open_image(array[:, :, None]), grey(expected))
 
 
 def test_transparent_pixels_are_laid_on_white():
@@ -136,10 +136,9 @@ def test_a_strided_or_frozen_array_is_fine():
 # Files of every kind
 
 
-# Stored as 1 2 3 / 4 5 6; the orientation says how to turn that upright.
-@pytest.mark.parametrize(
-    ("orientation", "expected"),
-    [
+def test_exif_orientation_is_honoured():
+    # Stored as 1 2 3 / 4 5 6; the orientation says how to turn that upright.
+    cases = [
         (1, [[1, 2, 3], [4, 5, 6]]),
         (2, [[3, 2, 1], [6, 5, 4]]),  # mirrored left to right
         (3, [[6, 5, 4], [3, 2, 1]]),  # upside down
@@ -150,13 +149,13 @@ def test_a_strided_or_frozen_array_is_fine():
         (8, [[3, 6], [2, 5], [1, 4]]),  # to be turned a quarter counter-clockwise
         (0, [[1, 2, 3], [4, 5, 6]]),  # no orientation that exists
         (9, [[1, 2, 3], [4, 5, 6]]),
-    ],
-)
-def test_exif_orientation_is_honoured(orientation, expected):
-    image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    assert same(open_image(file_of(image, exif=exif)), grey(expected))
+    ]
+    for orientation, expected in cases:
+        with case(f"orientation {orientation}"):
+            image = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8))
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            assert same(open_image(file_of(image, exif=exif)), grey(expected))
 
 
 def test_broken_exif_leaves_the_picture_as_it_is_stored():
@@ -300,26 +299,28 @@ def test_files_that_make_other_programs_run_are_no_pictures():
         open_image(file_of(Image.fromarray(noise(4, 4)), "EPS"))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM"])
-def test_a_file_cut_off_anywhere_is_refused_in_words(kind):
-    data = file_of(Image.fromarray(noise(16, 16)), kind)
-    for length in [*range(1, 60), len(data) // 2, len(data) * 3 // 4]:
-        with pytest.raises(ValueError, match="^source (must be a picture|cannot be decoded)"):
-            open_image(data[:length])
+def test_a_file_cut_off_anywhere_is_refused_in_words():
+    words = "^source (must be a picture|cannot be decoded)"
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM"):
+        data = file_of(Image.fromarray(noise(16, 16)), kind)
+        for length in [*range(1, 60), len(data) // 2, len(data) * 3 // 4]:
+            with case(f"{kind}, {length} bytes"), pytest.raises(ValueError, match=words):
+                open_image(data[:length])
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_a_damaged_file_gives_a_picture_or_an_error_in_words(kind):
-    data = file_of(Image.fromarray(noise(16, 16)), kind)
-    random = np.random.default_rng(0)
-    for _ in range(100):
-        damaged = bytearray(data)
-        for place in random.integers(0, min(len(data), 300), 4):
-            damaged[place] = random.integers(0, 256)
-        try:
-            assert open_image(bytes(damaged), max_pixels=1_000_000).shape[2] == 3
-        except ValueError as error:
-            assert str(error).startswith("source ")
+def test_a_damaged_file_gives_a_picture_or_an_error_in_words():
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"):
+        data = file_of(Image.fromarray(noise(16, 16)), kind)
+        random = np.random.default_rng(0)
+        for k in range(100):
+            damaged = bytearray(data)
+            for place in random.integers(0, min(len(data), 300), 4):
+                damaged[place] = random.integers(0, 256)
+            with case(f"{kind}, damage {k}"):
+                try:
+                    assert open_image(bytes(damaged), max_pixels=1_000_000).shape[2] == 3
+                except ValueError as error:
+                    assert str(error).startswith("source ")
 
 
 def test_a_large_picture_is_refused_before_it_is_decoded(monkeypatch):
@@ -366,9 +367,8 @@ def test_no_file_is_left_open(tmp_path):
     good.unlink()
 
 
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
+def test_arrays_out_of_range_or_shape():
+    cases = [
         (np.array([[-1]]), "int64 must hold values from 0 to 255, got -1 to -1; bring them"),
         (np.array([[0, 256]]), "must hold values from 0 to 255, got 0 to 256"),
         (np.array([[0.0, 255.0]]), "from 0 to 1, got 0.0 to 255.0; divide them by 255"),
@@ -380,11 +380,10 @@ def test_no_file_is_left_open(tmp_path):
         (np.zeros((3, 5, 5)), r"channels last: source.transpose\(1, 2, 0\)"),
         (np.zeros((5, 5, 2)), "pass one picture, its colours in the last dimension"),
         (np.zeros(5), r"must have shape \[H, W\], .* got \[5\]"),
-    ],
-)
-def test_arrays_out_of_range_or_shape(array, words):
-    with pytest.raises(ValueError, match=words):
-        open_image(array)
+    ]
+    for array, words in cases:
+        with case(words), pytest.raises(ValueError, match=words):
+            open_image(array)
 
 
 def test_pil_images_out_of_range_or_empty():
@@ -396,30 +395,24 @@ def test_pil_images_out_of_range_or_empty():
         open_image(Image.new("RGB", (0, 5)))
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
+def test_other_kinds_of_sources():
+    cases = [
         (None, "must be a path, bytes, an open file, a numpy array or a PIL image, got NoneType"),
         ([[0, 1]], r"got list; numbers in lists become an array with np.array\(source\)"),
         (io.StringIO("text"), r"open it in binary mode: open\(path, 'rb'\)"),
         (torch.zeros(3, 2, 2), r"got a tensor; turn it back with to_picture\(image, mean, std\)"),
         (np.array([[1j]]), "must hold integers, floats or booleans, got complex128"),
         (np.array([["a"]]), "must hold integers, floats or booleans, got <U1"),
-    ],
-)
-def test_other_kinds_of_sources(source, words):
-    with pytest.raises(TypeError, match=words):
-        open_image(source)
+    ]
+    for source, words in cases:
+        with case(words), pytest.raises(TypeError, match=words):
+            open_image(source)
 
 
 # From a picture to a network and back
 
 
-@pytest.mark.parametrize(
-    ("height", "width"),
-    [(256, 256), (300, 451), (451, 300), (97, 640), (256, 300), (1, 1), (60, 61)],
-)
-def test_preparing_equals_torchvision_to_the_last_bit(height, width):
+def test_preparing_equals_torchvision_to_the_last_bit():
     torchvisions = transforms.Compose(
         [
             transforms.Resize(256),
@@ -428,10 +421,13 @@ def test_preparing_equals_torchvision_to_the_last_bit(height, width):
             transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
-    picture = noise(height, width)
-    cropped = center_crop(resize_shorter_side(picture, 256), 224)
-    ours = to_tensor(cropped, IMAGENET_MEAN, IMAGENET_STD)
-    assert torch.equal(ours, torchvisions(Image.fromarray(picture)))
+    sizes = [(256, 256), (300, 451), (451, 300), (97, 640), (256, 300), (1, 1), (60, 61)]
+    for height, width in sizes:
+        picture = noise(height, width)
+        cropped = center_crop(resize_shorter_side(picture, 256), 224)
+        ours = to_tensor(cropped, IMAGENET_MEAN, IMAGENET_STD)
+        with case(f"{height} x {width}"):
+            assert torch.equal(ours, torchvisions(Image.fromarray(picture)))
 
 
 def test_the_shorter_side_gets_the_size():
@@ -495,9 +491,8 @@ def test_the_tensor_does_not_share_the_pictures_memory():
     assert same(picture, noise(2, 2))
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
+def test_what_the_steps_refuse():
+    cases = [
         (
             lambda: center_crop("cat.jpg", 2),
             TypeError,
@@ -537,8 +532,7 @@ def test_the_tensor_does_not_share_the_pictures_memory():
             ValueError,
             "must hold numbers, got NaN",
         ),
-    ],
-)
-def test_what_the_steps_refuse(call, error, words):
-    with pytest.raises(error, match=words):
-        call()
+    ]
+    for call, error, words in cases:
+        with case(words), pytest.raises(error, match=words):
+            call()
