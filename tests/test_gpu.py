@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from cases import case
 from conftest import assert_untouched, state_of
 from pretended_gpu import pretended_gpu
 
@@ -153,18 +154,20 @@ def test_the_map_of_a_method_is_the_cpus(network, twin, image, method):
     assert note(S) == note(S.cpu())
 
 
-@pytest.mark.parametrize("ask", MAPS.values(), ids=MAPS)
-def test_what_else_has_a_shape_is_the_cpus(network, twin, image, ask):
+def test_what_else_has_a_shape_is_the_cpus(network, twin, image):
     there = image.to("cuda")
-    values = ask(twin, there)
-    assert values.device == there.device
-    assert_agree(values, ask(network, image))
+    for name, ask in MAPS.items():
+        with case(name):
+            values = ask(twin, there)
+            assert values.device == there.device
+            assert_agree(values, ask(network, image))
 
 
-@pytest.mark.parametrize("ask", NUMBERS.values(), ids=NUMBERS)
-def test_numbers_are_the_cpus(network, twin, image, ask):
-    there, here = ask(twin, image.to("cuda")), ask(network, image)
-    assert_agree(torch.as_tensor(there), torch.as_tensor(here))
+def test_numbers_are_the_cpus(network, twin, image):
+    for name, ask in NUMBERS.items():
+        with case(name):
+            there, here = ask(twin, image.to("cuda")), ask(network, image)
+            assert_agree(torch.as_tensor(there), torch.as_tensor(here))
 
 
 def test_the_network_is_drawn_anew_as_on_the_cpu(network, twin, image):
