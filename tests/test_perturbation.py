@@ -78,8 +78,12 @@ def test_the_identity_lets_every_image_of_a_batch_pass(image):
 def test_each_image_of_a_batch_has_its_own_range(image):
     G = PerturbationGenerator(start="random", seed=3)
     batch = torch.stack([image, 3 * image + 1])
-    assert_close(G(batch), torch.cat([G(batch[:1]), G(batch[1:])]))
-    for perturbed, x in zip(G(batch), batch, strict=True):
+    together, apart = G(batch), torch.cat([G(batch[:1]), G(batch[1:])])
+    # Nine convolutions of 27 products each add up in another order when images run alone, and the
+    # stretch to the image's range enlarges what rounding left by no more than it enlarges the maps.
+    rounding = 9 * 27 * torch.finfo(batch.dtype).eps * batch.abs().max().item()
+    assert_close(together, apart, rtol=0, atol=rounding)
+    for perturbed, x in zip(together, batch, strict=True):
         assert_close(torch.stack(perturbed.aminmax()), torch.stack(x.aminmax()))
 
 
