@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from benchmarks import timing
 from benchmarks.timing import Workload, random_image, repeated
-from labkit.engine.batches import laid_out
 from labkit.models import load_model
 
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -30,7 +29,7 @@ def with_a_photograph(network: str) -> tuple[nn.Module, Tensor]:
 
 def passes(model: nn.Module, image: Tensor, n: int, size: int) -> None:
     """Bare forward passes of n images, `size` at once, in our layout."""
-    images = laid_out(image.expand(size, -1, -1, -1))
+    images = image.expand(size, -1, -1, -1).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         for start in range(0, n, size):
             model(images[: n - start])
