@@ -62,7 +62,7 @@ def about(reasons):
     if not reasons:
         return "skipped: no test\n"
     groups = []
-    for reason, n in Counter(reasons).most_common():
+    for reason, n in Counter(sorted(reasons)).most_common():
         what = reason.removeprefix("needs ")
         groups.append(f"{n} need {what}" if n > 1 else f"1 needs {what}")
     way_out = "once that is there, `make test-skipped` runs them"

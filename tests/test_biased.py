@@ -481,9 +481,9 @@ BAD = [
     ({"gamma": -0.1}, "gamma must be a finite number, 0 or more, got -0.1; 0 gives the plain"),
     ({"gamma": float("nan")}, "gamma must be a finite number, 0 or more, got nan"),
     ({"gamma": float("inf")}, "gamma must be a finite number, 0 or more, got inf"),
-    ({"rule": "gamma"}, "rule must be 'ratio' or 'straight-through', got 'gamma'"),
-    ({"first_layer": "skip"}, "first_layer must be 'plain' or 'biased', got 'skip'"),
-    ({"bias": "zero"}, "bias must be 'biased' or 'plain', got 'zero'"),
+    ({"rule": "gamma"}, "rule must be one of ratio, straight-through, got 'gamma'"),
+    ({"first_layer": "skip"}, "first_layer must be one of plain, biased, got 'skip'"),
+    ({"bias": "zero"}, "bias must be one of biased, plain, got 'zero'"),
 ]
 
 
