@@ -42,7 +42,7 @@ SKIPPED := test-results/skipped
 
 test: lint ## lint, then run all tests and all notebooks
 	@$(PYTEST) $(BY_FILE) --skipped-to=$(SKIPPED)
-	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=120 $(LABS)
+	@CUDA_VISIBLE_DEVICES= $(PYTEST) $(BY_FILE) --nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(LABS)
 	@cat $(SKIPPED).line
 
 test-skipped: ## with all extras, run what the last `make test` skipped
