@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -109,9 +109,9 @@ def known_truth(leaves: Leaves, n: int | None = None) -> tuple[Leaves, list[np.n
     """
     sick = [i for i in range(len(leaves)) if leaves.labels[i] == 1]
     for masks, shown in ((leaves.lesion_masks, "the lesions"), (leaves.leaf_masks, "the leaf")):
-        known = [i for i in sick if masks[i] is not None and masks[i].any()][:n]
+        known = [(i, mask) for i in sick if (mask := masks[i]) is not None and mask.any()][:n]
         if known:
-            return leaves.subset(known), [masks[i] for i in known], shown
+            return leaves.subset([i for i, _ in known]), [mask for _, mask in known], shown
     raise ValueError(
         "leaves must have a mask for at least one leaf with black rot, got none; "
         "use load_leaves('generated'), or PlantVillage with its folder raw/segmented"
@@ -275,7 +275,7 @@ class Opened(Sequence):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> object:
+    def __getitem__(self, i: int) -> object:  # type: ignore[override]  # one at a time, no slices
         path = self.paths[i]
         return None if path is None else self.reader(path)
 
@@ -314,7 +314,7 @@ class Heritage:
         """The buildings at some places, in that order."""
         chosen = [int(i) for i in indices]
         lists = ("names", "paths", "density_paths", "part_paths", "fixations", "scanpaths")
-        of_each = {name: [getattr(self, name)[i] for i in chosen] for name in lists}
+        of_each: dict[str, Any] = {name: [getattr(self, name)[i] for i in chosen] for name in lists}
         return replace(self, labels=self.labels[chosen], **of_each)
 
     @property

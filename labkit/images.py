@@ -142,7 +142,8 @@ def geometry(size: Sequence[int], resize: int, crop: int) -> tuple[int, int, int
     Returns:
         Height and width after the resizing, then rows cut off above and columns on the left.
     """
-    h, w = _shorter_side(*size, resize)
+    H, W = size
+    h, w = _shorter_side(H, W, resize)
     return h, w, *_corner(h, w, crop)
 
 
@@ -170,9 +171,9 @@ def to_tensor(picture: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
         ValueError: picture is no picture; mean or std is not three numbers, or std not above 0.
     """
     _check_picture(picture)
-    mean, std = _channels(mean, "mean"), _channels(std, "std")
+    mu, sigma = _channels(mean, "mean"), _channels(std, "std")
     image = torch.tensor(picture).permute(2, 0, 1).contiguous()
-    return (image.to(torch.float32).div(255) - mean) / std
+    return (image.to(torch.float32).div(255) - mu) / sigma
 
 
 def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
@@ -191,8 +192,8 @@ def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float])
         ValueError: image has another shape or holds NaN; mean or std is not three numbers.
     """
     _check_image(image)
-    mean, std = _channels(mean, "mean"), _channels(std, "std")
-    x = image.detach().to("cpu", torch.float32) * std + mean
+    mu, sigma = _channels(mean, "mean"), _channels(std, "std")
+    x = image.detach().to("cpu", torch.float32) * sigma + mu
     return x.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
@@ -245,7 +246,7 @@ def _from_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     try:
         opened = Image.open(file, formats=[one for one in FORMATS if one in Image.OPEN])
     except Image.DecompressionBombError:
-        limit = 2 * Image.MAX_IMAGE_PIXELS
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or np.inf)  # None would be no limit
         raise ValueError(
             f"{name} must have at most {min(max_pixels, limit):,} pixels, got more than {limit:,}, "
             "which Pillow takes for a decompression bomb; shrink it in a picture viewer"

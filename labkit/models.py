@@ -8,6 +8,7 @@ import urllib.error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -230,7 +231,7 @@ def load_model(
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     # The layout in which convolutions run fastest; the numbers are the same.
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(memory_format=torch.channels_last).to(device).eval()
 
 
 def _load_embedded(name: str, weights: str | Path | None) -> Classifier:
@@ -399,7 +400,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, "state dict", error, way_out) from error
 
 
-def _read(path: Path, what: str, way_out: str) -> object:
+def _read(path: Path, what: str, way_out: str) -> Any:
     """What torch.save wrote, without running code from the file."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -432,11 +433,10 @@ def last_conv(model: nn.Module) -> str:
     network = model.network if isinstance(model, Classifier) else model
     if isinstance(getattr(network, "layer4", None), nn.Module):
         return "layer4"
-    if isinstance(getattr(network, "features", None), nn.Sequential):
+    features = getattr(network, "features", None)
+    if isinstance(features, nn.Sequential):
         pools = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-        names = [
-            n for n, layer in network.features.named_children() if not isinstance(layer, pools)
-        ]
+        names = [n for n, layer in features.named_children() if not isinstance(layer, pools)]
         return f"features.{names[-1]}"
     found = [(n, layer) for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
     if not found or (len(found) == 1 and _cuts_patches(found[0][1])):
