@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-Function = TypeVar("Function", bound=Callable)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def check_model(model: nn.Module) -> None:
@@ -200,7 +201,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def settings_of(source: Callable, *, without: Sequence[str] = ()) -> Callable[[Function], Function]:
+def settings_of(
+    source: Callable, *, without: Sequence[str] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Give a function that hands `**settings` on the keyword arguments of the one that takes them.
 
     Settings are so written once; help() and `inspect.signature` show them, and an unknown one is an
@@ -216,18 +219,18 @@ def settings_of(source: Callable, *, without: Sequence[str] = ()) -> Callable[[F
         if parameter.kind is Parameter.KEYWORD_ONLY and name not in without
     ]
 
-    def decorated(function: Function) -> Function:
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
         *own, _ = signature(function).parameters.values()  # the last one is **settings
         known = {parameter.name for parameter in own}
         others = [parameter for parameter in offered if parameter.name not in known]
         whole = signature(function).replace(parameters=[*own, *others])
 
         @wraps(function)
-        def checked(*arguments: object, **settings: object) -> object:
+        def checked(*arguments: P.args, **settings: P.kwargs) -> R:
             whole.bind(*arguments, **settings)
             return function(*arguments, **settings)
 
-        checked.__signature__ = whole
+        checked.__signature__ = whole  # type: ignore[attr-defined]  # what inspect looks for
         return checked
 
     return decorated

@@ -104,7 +104,7 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
     return outputs
 
 
-def upsample(relevance: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(relevance: Tensor, size: Sequence[int]) -> Tensor:
     """Enlarge a map `[h, w]` to `[H, W]`, bilinearly, pixels taken as areas.
 
     `align_corners=False` is what the picture's own resizing does; with True the map would shift
@@ -144,7 +144,7 @@ def _seen_length(model: nn.Module, image: Tensor, layer: Layer, axis: int) -> in
         spoiled = image.index_fill(axis, hidden, torch.nan)
         (maps,) = activations(model, spoiled[None], [layer])
         check_maps(maps, layer)
-        return maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any().item()
+        return bool(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any())
 
     n = len(places)
     before = bisect_left(range(n), True, key=lambda i: sees(places[: i + 1]))

@@ -15,6 +15,7 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -31,7 +32,8 @@ PLACEWISE = (
     *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d),
 )
 ADDITIONS = (operator.add, torch.add)  # += is traced as +
-Branch = list[list[nn.Module]]  # each a convolution or pooling with the placewise layers behind it
+Sliding = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
+Branch = list[tuple[Sliding, list[nn.Module]]]  # each with the placewise layers behind it
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Place:
     """A place in the network where the rest can take over."""
 
     maps: Tensor  # [h, w, C], of the unchanged picture
-    # Of maps [N, C, h, w]; at the start the model itself, None within a residual block.
-    rest: Callable[[Tensor], object] | None
+    # Of maps [N, C, h, w]; at the start the model itself, within a residual block what follows it.
+    rest: Callable[[Tensor], object]
 
 
 @dataclass(frozen=True)
@@ -185,8 +187,8 @@ def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:
     expected = model(image[None].clone())  # a first layer may work in place
     try:
         logits = place.rest(place.maps.permute(2, 0, 1)[None].clone())
-        rounding = ROUNDINGS * torch.finfo(expected.dtype).eps * expected.abs().max()
-        return torch.allclose(logits, expected, rtol=0, atol=rounding.item())
+        within = ROUNDINGS * torch.finfo(expected.dtype).eps * expected.abs().max().item()
+        return isinstance(logits, Tensor) and torch.allclose(logits, expected, rtol=0, atol=within)
     except Exception:  # as where the tracer took an optional argument for given
         return False
 
@@ -234,10 +236,11 @@ class _Rest(nn.Module):
 def _record(network: fx.Interpreter, images: Tensor) -> list[Stage | Residual]:
     """Run the picture `[1, C, H, W]` through the first layers and keep what each stage reads."""
     stages: list[Stage | Residual] = []
+    stage: Stage | Residual | None
     for group in _grouped(network):
         rest = _Rest(network, group.done)
         if isinstance(group.head, nn.Module):
-            stage, images = _stage([group.head, *group.behind], images, rest)
+            stage, images = _stage(group.head, group.behind, images, rest)
         else:
             stage, images = _residual(group.head, group.behind, images, rest)
         if stage is None:
@@ -247,16 +250,16 @@ def _record(network: fx.Interpreter, images: Tensor) -> list[Stage | Residual]:
 
 
 def _stage(
-    layers: Sequence[nn.Module], images: Tensor, rest: _Rest | None = None
+    head: Sliding, behind: Sequence[nn.Module], images: Tensor, rest: _Rest
 ) -> tuple[Stage, Tensor]:
     """The stage, and the picture `[1, C, h, w]` behind it."""
-    outputs = nn.Sequential(*layers)(images)
-    rows, columns = _slides(layers[0], images.shape[2:], outputs.shape[2:])
+    outputs = nn.Sequential(head, *behind)(images)
+    rows, columns = _slides(head, images.shape[2:], outputs.shape[2:])
     stage = Stage(
-        nn.Sequential(_unpadded(layers[0]), *layers[1:]),
+        nn.Sequential(_unpadded(head), *behind),
         rows,
         columns,
-        _channels_last(_padded(layers[0], images, rows, columns)),
+        _channels_last(_padded(head, images, rows, columns)),
         Place(_channels_last(outputs), rest),
     )
     return stage, outputs
@@ -266,26 +269,27 @@ def _residual(
     heads: Sequence[Branch], behind: Sequence[nn.Module], images: Tensor, rest: _Rest
 ) -> tuple[Residual | None, Tensor]:
     """The block, None if its branches differ in shape, and the picture behind it."""
-    branches, ends = ([], []), []
-    for head, stages in zip(heads, branches, strict=True):
+    branches: tuple[list[Stage], list[Stage]] = ([], [])
+    ends = []
+    for layers, stages in zip(heads, branches, strict=True):
         outputs = images
-        for layers in head:
-            stage, outputs = _stage(layers, outputs)
+        for head, placewise in layers:
+            stage, outputs = _stage(head, placewise, outputs, rest)
             stages.append(stage)
         ends.append(outputs)
     if ends[0].shape != ends[1].shape:  # the smaller one would be repeated
         return None, images
-    layers = nn.Sequential(*behind)
-    outputs = layers(ends[0] + ends[1])
+    then = nn.Sequential(*behind)
+    outputs = then(ends[0] + ends[1])
     place = Place(_channels_last(outputs), rest)
-    return Residual(branches, layers, _channels_last(images), place), outputs
+    return Residual(branches, then, _channels_last(images), place), outputs
 
 
 @dataclass(frozen=True)
 class _Group:
     """The layers of a stage, and all steps that are done behind it."""
 
-    head: nn.Module | tuple[Branch, Branch]
+    head: Sliding | tuple[Branch, Branch]
     behind: tuple[nn.Module, ...]  # placewise
     done: tuple[fx.Node, ...]
 
@@ -293,7 +297,7 @@ class _Group:
 def _grouped(network: fx.Interpreter) -> list[_Group]:
     """The layers with which the network begins, stage by stage."""
     groups: list[_Group] = []
-    done: tuple[fx.Node, ...] = (next(iter(network.module.graph.nodes)),)  # the images
+    done: tuple[fx.Node, ...] = (next(iter(network.graph.nodes)),)  # the images
     while done[-1].users:
         user, *others = done[-1].users
         layer = None if others else _layer(network, done[-1], user)
@@ -329,9 +333,9 @@ def _branch(
     nodes: list[fx.Node] = []
     while (layer := _layer(network, node, user)) is not None:
         if _is_sliding(layer):
-            groups.append([layer])
+            groups.append((layer, []))
         elif groups and _is_placewise(layer):
-            groups[-1].append(layer)
+            groups[-1][1].append(layer)
         else:
             break
         nodes.append(user)
@@ -345,17 +349,18 @@ def _layer(network: fx.Interpreter, node: fx.Node, user: fx.Node) -> nn.Module |
     """The layer that a step is, if it reads another step and nothing else."""
     if user.op != "call_module" or user.args != (node,) or user.kwargs:
         return None
-    return network.fetch_attr(user.target)
+    return network.fetch_attr(str(user.target))
 
 
-def _is_sliding(layer: nn.Module) -> bool:
+def _is_sliding(layer: nn.Module) -> TypeGuard[Sliding]:
     if type(layer) is nn.Conv2d:
         return layer.padding_mode == "zeros"
     if type(layer) is nn.MaxPool2d:
         return not layer.return_indices
-    # An average over fewer places at the border would need the border's own divisor.
-    even = type(layer) is nn.AvgPool2d and not layer.ceil_mode
-    return even and (layer.count_include_pad or layer.padding in (0, (0, 0)))
+    if type(layer) is nn.AvgPool2d and not layer.ceil_mode:
+        # An average over fewer places at the border would need the border's own divisor.
+        return layer.count_include_pad or layer.padding in (0, (0, 0))
+    return False
 
 
 def _is_placewise(layer: nn.Module) -> bool:
@@ -363,7 +368,7 @@ def _is_placewise(layer: nn.Module) -> bool:
     return type(layer) in PLACEWISE and getattr(layer, "running_mean", layer) is not None
 
 
-def _slides(layer: nn.Module, size_in: torch.Size, size_out: torch.Size) -> list[Slide]:
+def _slides(layer: Sliding, size_in: torch.Size, size_out: torch.Size) -> list[Slide]:
     """How the layer slides along rows and along columns."""
     settings = zip(
         _pair(layer.kernel_size),
@@ -377,18 +382,18 @@ def _slides(layer: nn.Module, size_in: torch.Size, size_out: torch.Size) -> list
     return [Slide(*axis) for axis in settings]
 
 
-def _padding(layer: nn.Module) -> tuple[int, int]:
-    if layer.padding == "same":
+def _padding(layer: Sliding) -> tuple[int, ...]:
+    if isinstance(layer, nn.Conv2d) and layer.padding == "same":
         reach = zip(layer.kernel_size, layer.dilation, strict=True)
         return tuple((kernel - 1) * dilation // 2 for kernel, dilation in reach)
-    return (0, 0) if layer.padding == "valid" else _pair(layer.padding)
+    return (0, 0) if isinstance(layer.padding, str) else _pair(layer.padding)  # "valid"
 
 
-def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
+def _pair(setting: int | tuple[int, ...]) -> tuple[int, ...]:
     return (setting, setting) if isinstance(setting, int) else setting
 
 
-def _padded(layer: nn.Module, images: Tensor, rows: Slide, columns: Slide) -> Tensor:
+def _padded(layer: Sliding, images: Tensor, rows: Slide, columns: Slide) -> Tensor:
     """What the layer reads: outside the picture zeros, or nothing that could be a maximum."""
     outside = -torch.inf if type(layer) is nn.MaxPool2d else 0.0
     margins = [
@@ -399,10 +404,12 @@ def _padded(layer: nn.Module, images: Tensor, rows: Slide, columns: Slide) -> Te
     return F.pad(images, margins, value=outside)
 
 
-def _unpadded(layer: nn.Module) -> nn.Module:
+def _unpadded(layer: Sliding) -> nn.Module:
     """A twin, with the same weights, that takes its input as it stands."""
     twin = copy.copy(layer)
-    twin.padding, twin.ceil_mode = (0, 0), False
+    twin.padding = (0, 0)
+    if not isinstance(twin, nn.Conv2d):
+        twin.ceil_mode = False
     return twin
 
 
