@@ -18,6 +18,7 @@ image is signed, and there z / q has no bound.
 from __future__ import annotations
 
 import copy
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from labkit.checks import check_choice
 from labkit.engine.contract import check_model
 
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+Weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear  # z = W a + b
 STABILISER = 1e-9  # added to |q|, so that z / q is finite
 
 
@@ -85,7 +86,7 @@ class BiasedLayer(nn.Module):
     """
 
     def __init__(
-        self, layer: nn.Module, gamma: float = 0.25, rule: str = "ratio", *, bias: str = "biased"
+        self, layer: Weighted, gamma: float = 0.25, rule: str = "ratio", *, bias: str = "biased"
     ):
         """Set W' and b' beside a layer's W and b; the settings are those of `biased`."""
         super().__init__()
@@ -105,7 +106,7 @@ class BiasedLayer(nn.Module):
         self.layer = layer
         self.training = layer.training
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -150,13 +151,13 @@ def _excited(weight: Tensor, gamma: float) -> nn.Parameter:
     return nn.Parameter(weight + gamma * weight.clamp(min=0), requires_grad=False)
 
 
-def _layers_of(model: nn.Module) -> list[nn.Module]:
+def _layers_of(model: nn.Module) -> list[Weighted]:
     """The layers that can be biased, in the order in which they were registered."""
     if any(isinstance(module, BiasedLayer) for module in model.modules()):
         raise ValueError(
             "model must not be biased already; pass the network that the copy was made from"
         )
-    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
+    layers = [module for module in model.modules() if isinstance(module, Weighted)]
     if not layers:
         raise ValueError(
             f"model must have a convolution or a linear layer, got {type(model).__name__} without "
@@ -165,7 +166,7 @@ def _layers_of(model: nn.Module) -> list[nn.Module]:
     return layers
 
 
-def _without_first(layers: list[nn.Module], first_layer: str) -> list[nn.Module]:
+def _without_first(layers: list[Weighted], first_layer: str) -> list[Weighted]:
     if first_layer == "biased":
         return layers
     if len(layers) == 1:
@@ -177,8 +178,8 @@ def _without_first(layers: list[nn.Module], first_layer: str) -> list[nn.Module]
 
 
 def _check_layer(layer: nn.Module) -> None:
-    if not isinstance(layer, LAYERS):
-        known = ", ".join(kind.__name__ for kind in LAYERS)
+    if not isinstance(layer, Weighted):
+        known = ", ".join(kind.__name__ for kind in get_args(Weighted))
         raise TypeError(
             f"layer must be one of {known}, got {type(layer).__name__}; "
             "biased(model) finds the layers of a whole network"

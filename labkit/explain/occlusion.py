@@ -8,6 +8,8 @@ probability, d the drop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -77,7 +79,7 @@ def _sides(name: str, setting: int | tuple[int, int]) -> tuple[int, int]:
     return sides
 
 
-def _check_windows(patch: tuple[int, int], stride: tuple[int, int], size: tuple[int, int]) -> None:
+def _check_windows(patch: tuple[int, int], stride: tuple[int, int], size: Sequence[int]) -> None:
     (h, w), (H, W) = patch, size
     if h > H or w > W:
         raise ValueError(

@@ -181,7 +181,8 @@ def perturbation_steps(
         x = _alone(image)
         G = PerturbationGenerator(
             kernel_size, n_blocks, n_layers, channels=len(image), start=start, seed=seed
-        ).to(image.device, memory_format=torch.channels_last)
+        )
+        G = G.to(memory_format=torch.channels_last).to(image.device)
 
     def change() -> Changed:
         difference = G(x) - x
@@ -463,8 +464,8 @@ def _alone(image: Tensor) -> Tensor:
 
 def _total_variation(maps: Tensor, power: int = 1) -> Tensor:
     """The steps from each value to the next, down and to the right, per value; a number."""
-    steps = (maps.diff(dim=axis).abs().pow(power).sum() for axis in (-2, -1))
-    return sum(steps) / maps.numel()
+    down, across = (maps.diff(dim=axis).abs().pow(power).sum() for axis in (-2, -1))
+    return (down + across) / maps.numel()
 
 
 def _blurred(image: Tensor) -> Tensor:

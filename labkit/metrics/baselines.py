@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from scipy.ndimage import sobel
 from torch import Tensor
 
 
-def centre_gaussian(size: tuple[int, int], *, width: float = 0.25) -> Tensor:
+def centre_gaussian(size: Sequence[int], *, width: float = 0.25) -> Tensor:
     """A hill in the middle: photographers put the subject there, and eyes begin there.
 
     Args:
@@ -21,12 +23,12 @@ def centre_gaussian(size: tuple[int, int], *, width: float = 0.25) -> Tensor:
     return torch.exp(-(y[:, None] ** 2 + x**2) / 2)
 
 
-def uniform(size: tuple[int, int]) -> Tensor:
+def uniform(size: Sequence[int]) -> Tensor:
     """The same everywhere, `[H, W]`: a map that says nothing."""
     return torch.ones(size)
 
 
-def random_map(size: tuple[int, int], *, seed: int = 0) -> Tensor:
+def random_map(size: Sequence[int], *, seed: int = 0) -> Tensor:
     """Noise without any structure, `[H, W]`, from 0 to 1."""
     return torch.rand(size, generator=torch.Generator().manual_seed(seed))
 

@@ -65,7 +65,7 @@ def wooding_sigma(
 
 def density_map(
     fixations: Tensor | np.ndarray,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     sigma: float | None = None,
     durations: Tensor | np.ndarray | None = None,
@@ -101,7 +101,7 @@ def density_map(
     return (density / density.max()).float()
 
 
-def inside(fixations: Tensor | np.ndarray, size: tuple[int, int]) -> Tensor:
+def inside(fixations: Tensor | np.ndarray, size: Sequence[int]) -> Tensor:
     """The fixations `[n, 2]` that lie in a picture of (H, W) pixels; the others are left out.
 
     Also takes scanpaths `[N, 3]` with durations. NaN, as trackers write while the eye blinks, is
@@ -111,7 +111,7 @@ def inside(fixations: Tensor | np.ndarray, size: tuple[int, int]) -> Tensor:
     return places[_is_inside(places, size)]
 
 
-def _is_inside(places: Tensor, size: tuple[int, int]) -> Tensor:
+def _is_inside(places: Tensor, size: Sequence[int]) -> Tensor:
     """For each row of `[N, 2 or 3]`, whether its x and y lie in the picture; bool `[N]`."""
     H, W = size
     x, y = places[:, 0], places[:, 1]
@@ -124,7 +124,7 @@ def _centres(length: int) -> Tensor:
 
 
 def _checked_fixations(
-    fixations: Tensor | np.ndarray, size: tuple[int, int], name: str = "fixations"
+    fixations: Tensor | np.ndarray, size: Sequence[int], name: str = "fixations"
 ) -> Tensor:
     """Fixations as float64 `[N, 2]`, all of them in the picture."""
     places = torch.as_tensor(fixations).detach().cpu().double()
@@ -254,7 +254,7 @@ def nss(relevance: Tensor, fixations: Tensor | np.ndarray) -> float:
         ValueError: a number is not finite, there are no fixations, or one is outside of the map.
     """
     S = _standardised(_checked_map(relevance, "relevance"))
-    return S[_pixels(fixations, tuple(S.shape))].mean().item()
+    return S[_pixels(fixations, S.shape)].mean().item()
 
 
 def auc_judd(relevance: Tensor, fixations: Tensor | np.ndarray, *, seed: int = 0) -> float:
@@ -279,7 +279,7 @@ def auc_judd(relevance: Tensor, fixations: Tensor | np.ndarray, *, seed: int = 0
     """
     S = _checked_map(relevance, "relevance")
     fixated = torch.zeros(S.shape, dtype=torch.bool)
-    fixated[_pixels(fixations, tuple(S.shape))] = True
+    fixated[_pixels(fixations, S.shape)] = True
     n, N = int(fixated.sum()), S.numel()
     if n == N:
         raise ValueError(f"fixations must leave some pixels out, got one on each of {N}")
@@ -315,8 +315,7 @@ def shuffled_auc(
         ValueError: as for `nss`.
     """
     S = _checked_map(relevance, "relevance")
-    size = tuple(S.shape)
-    seen, elsewhere = S[_pixels(fixations, size)], S[_pixels(others, size, "others")]
+    seen, elsewhere = S[_pixels(fixations, S.shape)], S[_pixels(others, S.shape, "others")]
     ranks = torch.from_numpy(rankdata(torch.cat([seen, elsewhere])))
     N, M = len(seen), len(elsewhere)
     return ((ranks[:N].sum() - N * (N + 1) / 2) / (N * M)).item()  # Mann and Whitney's U
@@ -324,7 +323,7 @@ def shuffled_auc(
 
 def between_subjects(
     scanpaths: Sequence[Tensor],
-    size: tuple[int, int],
+    size: Sequence[int],
     metric: Callable[[Tensor, Tensor], float],
     *,
     sigma: float | None = None,
@@ -377,7 +376,7 @@ def note(relevance: Tensor) -> str:
     return f"{negative:.3g}% of the map is negative" if negative > 0 else ""
 
 
-def resized(values: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(values: Tensor, size: Sequence[int]) -> Tensor:
     """A map `[h, w]` brought to (H, W), bicubic as in the MIT benchmark, within its own range."""
     larger = F.interpolate(
         values[None, None].float(), size, mode="bicubic", antialias=True, align_corners=False
@@ -414,7 +413,7 @@ def _distribution(values: Tensor) -> Tensor:
 
 
 def _pixels(
-    fixations: Tensor | np.ndarray, size: tuple[int, int], name: str = "fixations"
+    fixations: Tensor | np.ndarray, size: Sequence[int], name: str = "fixations"
 ) -> tuple[Tensor, Tensor]:
     """Rows and columns of the fixated pixels, to index a map with."""
     x, y = _checked_fixations(fixations, size, name).long().T

@@ -59,23 +59,22 @@ def mean_interval(
     Raises:
         ValueError: there is no value, or one that is not finite.
     """
-    values = values.detach().cpu() if isinstance(values, Tensor) else values
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+    x = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
+    if x.ndim != 1 or len(x) == 0 or not np.isfinite(x).all():
         raise ValueError(
             f"values must be at least one finite number, one a picture, got shape "
-            f"{list(values.shape)} with {int((~np.isfinite(values)).sum())} not finite"
+            f"{list(x.shape)} with {int((~np.isfinite(x)).sum())} not finite"
         )
-    if len(values) == 1:
-        return Interval(values[0].item(), np.nan, np.nan)
-    if np.ptp(values) == 0:  # every draw is the same
-        return Interval(values[0].item(), values[0].item(), values[0].item())
+    if len(x) == 1:
+        return Interval(x[0].item(), np.nan, np.nan)
+    if np.ptp(x) == 0:  # every draw is the same
+        return Interval(x[0].item(), x[0].item(), x[0].item())
     drawn = bootstrap(
-        (values,),
+        (x,),
         np.mean,
         n_resamples=2000,
         confidence_level=confidence,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(values.mean().item(), float(drawn.low), float(drawn.high))
+    return Interval(x.mean().item(), float(drawn.low), float(drawn.high))

@@ -110,8 +110,8 @@ def _fresh(model: nn.Module, seed: int) -> nn.Module:
         # reset_parameters() takes no generator. torch.manual_seed would seed the GPUs as well.
         torch.default_generator.manual_seed(seed)
         for module in fresh.modules():
-            if _can_be_reset(module):
-                module.reset_parameters()
+            if reset := _reset_of(module):
+                reset()
     return fresh
 
 
@@ -164,7 +164,7 @@ def _check_layers(model: nn.Module, names: Sequence[str]) -> None:
         raise ValueError("layers must be at least one layer with parameters, got none")
     for name in names:
         parts = list(filter(_has_parameters, model.get_submodule(name).modules()))
-        stuck = [type(part).__name__ for part in parts if not _can_be_reset(part)]
+        stuck = [type(part).__name__ for part in parts if not _reset_of(part)]
         if stuck or not parts:
             reason = f"{stuck[0]} has no reset_parameters()" if stuck else "it has no parameters"
             raise ValueError(
@@ -177,5 +177,5 @@ def _has_parameters(module: nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
 
 
-def _can_be_reset(module: nn.Module) -> bool:
-    return callable(getattr(module, "reset_parameters", None))
+def _reset_of(module: nn.Module) -> Callable[[], object] | None:
+    return getattr(module, "reset_parameters", None)
