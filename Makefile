@@ -63,10 +63,11 @@ test-gpu: ## run the labs and the tests of devices on a GPU, on a pretended one 
 test-colab: ## run the labs and the tests of the widgets on what Colab has installed
 	@$(PYTHON) tests/colab/run.py
 
-lint: ## check the style of code and notebooks
+lint: ## check the style of code and notebooks, and labkit's types
 	@$(SETUP) lab,test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 notebooks: ## execute all notebooks in place and keep their outputs
 	@$(SETUP) lab,test
@@ -91,5 +92,5 @@ bench: ## measure what the methods cost beside other libraries, and write benchm
 	@$(BIN)/python -m benchmarks
 
 clean: ## remove .venv and what tools left behind
-	rm -rf .venv .venv-colab-* .pytest_cache .ruff_cache *.egg-info build dist test-results
+	rm -rf .venv .venv-colab-* .mypy_cache .pytest_cache .ruff_cache *.egg-info build dist test-results
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +

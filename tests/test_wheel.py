@@ -62,6 +62,7 @@ def test_labkit_comes_from_the_wheel_or_from_nowhere(environment, elsewhere):
     place = python(environment, elsewhere, "-c", "import labkit; print(labkit.__file__)")
     alone, installed = environment["PYTHONPATH"].split(os.pathsep)
     assert Path(place.stdout.strip()) == Path(installed) / "labkit" / "__init__.py"
+    assert (Path(installed) / "labkit" / "py.typed").exists()
     without = {**environment, "PYTHONPATH": alone}
     assert "No module named 'labkit'" in python(without, elsewhere, "-c", "import labkit").stderr
 
