@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from benchmarks.evaluation import PASSES
 from benchmarks.scaling import exponent, growth
 from benchmarks.timing import Measurement, holds, written
-from labkit.figures import CLASS_COLOURS, Figure, in_house_style, new_canvas
+from labkit.figures import CLASS_COLOURS, COLOURS, POINTS, Figure, in_house_style, new_canvas
 
 OURS, OTHERS = CLASS_COLOURS
 AXES = {
@@ -18,7 +18,6 @@ AXES = {
     "masks": "masks",
     "number": "pictures, notebooks",
 }
-MARKERS, COLOURS = "os^D", ("#333333", "#0072B2", "#009E73", "#D55E00")
 TEXT = 8.5  # points: read at 700 pixels
 STUDENTS, PICTURES = 10_000, 1_000_000
 CLUSTER = 100  # workers or machines, of the cluster that is planned with
@@ -146,7 +145,7 @@ def overview(done: Done) -> Figure:
             labels[row] = way
             _draw_way(axis, row, one, way)
         row += 1
-    axis.axvline(1, color="#333333", linewidth=1, zorder=0)
+    axis.axvline(1, color=COLOURS[0], linewidth=1, zorder=0)
     axis.set_xscale("log")
     axis.set_xticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
     axis.minorticks_off()
@@ -160,7 +159,7 @@ def overview(done: Done) -> Figure:
     axis.set_xlabel("time in units of the passes that are needed anyway")
     for colour, marker, name in ((OURS, "o", "labkit"), (OTHERS, "D", "others")):
         axis.plot([], [], marker, color=colour, label=name)
-    axis.plot([], [], "|", color="#333333", markersize=9, label="promised at most")
+    axis.plot([], [], "|", color=COLOURS[0], markersize=9, label="promised at most")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=TEXT)
     return Figure(canvas, _alt(some))
 
@@ -168,11 +167,12 @@ def overview(done: Done) -> Figure:
 def _draw_way(axis: Axes, row: int, measured: Measurement, way: str) -> None:
     ours = way in measured.ours
     times = measured.ratio(way, measured.unit)
-    axis.plot([times.low, times.high], [row, row], color=OURS if ours else OTHERS, linewidth=2)
-    axis.plot(times.median, row, "o" if ours else "D", color=OURS if ours else OTHERS, markersize=5)
+    colour = OURS if ours else OTHERS
+    axis.plot([times.low, times.high], [row, row], "-", color=colour, linewidth=2)
+    axis.plot(times.median, row, "o" if ours else "D", color=colour, markersize=5)
     for promise in measured.promises:
         if promise.way == way and promise.of == measured.unit and promise.at_most is not None:
-            axis.plot(promise.at_most, row, "|", color="#333333", markersize=9)
+            axis.plot(promise.at_most, row, "|", color=COLOURS[0], markersize=9)
 
 
 def _alt(some: Done) -> str:
@@ -202,11 +202,12 @@ def growths(done: Done) -> Figure:
 
 def _draw_growth(axis: Axes, some: Done, which: int) -> None:
     """The curves of one panel; their exponents are in its legend."""
-    for one, marker, colour in zip(some, MARKERS, COLOURS, strict=False):
+    axis.set_prop_cycle(POINTS)
+    for one in some:
         numbers, values = growth(one)[0], growth(one)[which]
         label = f"{one.name.split(' by ')[0]}: {power(exponent(numbers, values))}"
         values = [float("nan") if value is None else value for value in values]
-        axis.plot(numbers, values, marker=marker, color=colour, markersize=4, label=label)
+        axis.plot(numbers, values, markersize=4, label=label)
     axis.set_xscale("log")
     axis.set_yscale("log")
     numbers = sorted({number for one in some for number in growth(one)[0]})

@@ -145,7 +145,8 @@ def test_shares_stand_side_by_side(drawn):
     spans = [[(bar.get_x(), bar.get_width()) for bar in part] for part in axis.containers]
     expected = [[(0, 0.5), (0, 0)], [(0.5, 0.3), (0, 1)], [(0.8, 0.2), (1, 0)]]
     np.testing.assert_allclose(spans, expected, atol=1e-12)
-    assert [text.get_text() for text in axis.texts] == ["50%", "30%", "20%", "100%"]
+    by_part = ["50%", "", "30%", "100%", "20%", ""]  # none where there is no room
+    assert [text.get_text() for text in axis.texts] == by_part
 
 
 def test_feature_maps_share_one_scale(drawn):
@@ -204,6 +205,24 @@ def test_the_readers_own_matplotlib_is_left_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_each_colour_map_and_limit_is_said_once(drawn, monkeypatch):
+    names = {"SIGNED": "PiYG", "UNSIGNED": "cividis", "ACTIVATIONS": "magma"}
+    for constant, value in {**names, "LIMIT_QUANTILE": 0.5}.items():
+        monkeypatch.setattr(figures, constant, value)
+    relevance = torch.arange(64.0).reshape(8, 8)
+    maps = {"signed": relevance - 1, "unsigned": relevance}
+    heatmaps(PICTURE, maps, alt="two maps")
+    shown = [axis.images[0] for axis in drawn["axes"][1:3]]
+    heatmaps(PICTURE, maps, root_colours=True, alt="two maps")
+    shown.append(drawn["axes"][2].images[0])
+    assert [image.get_cmap().name for image in shown] == ["PiYG", "cividis", "cividis"]
+    assert [image.get_clim()[1] for image in shown] == [30.5, 31.5, 31.5]
+    feature_maps(relevance[None], ["a"], alt="one map")
+    assert drawn["axes"][0].images[0].get_cmap().name == "magma"
+    over = overlaid(PICTURE, relevance, strength=1.0)
+    assert over[4, 0] == pytest.approx(mpl.colormaps["cividis"](1.0)[:3])  # 32, above the limit
 
 
 def test_nothing_is_drawn_in_rainbow_colours():
