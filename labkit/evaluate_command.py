@@ -29,7 +29,7 @@ from labkit.evaluate import (
     summary,
 )
 from labkit.executors import add_workers, workers_of
-from labkit.figures import Figure, heatmap_rows, judged
+from labkit.figures import Figure, heatmap_rows, map_with_curves
 from labkit.files import write_atomically
 from labkit.methods import REGISTRY
 
@@ -183,7 +183,7 @@ def _single(plan: Plan, case: Case, method: str, out: Path) -> Figure:
     image, truth, _ = prepared(model, case)
     arrays = load_maps(out, case.name, method)
     relevance = arrays.pop("relevance")
-    return judged(
+    return map_with_curves(
         model.picture(image),
         relevance,
         arrays,

@@ -209,7 +209,7 @@ def heatmap_rows(
 
 
 @in_house_style
-def judged(
+def map_with_curves(
     picture: np.ndarray,
     relevance: Tensor,
     curves: Mapping[str, Tensor],

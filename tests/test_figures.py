@@ -23,8 +23,8 @@ from labkit.figures import (
     gaze,
     heatmap_rows,
     heatmaps,
-    judged,
     learning,
+    map_with_curves,
     new_canvas,
     overlaid,
     roc_curves,
@@ -251,13 +251,15 @@ def test_overlaid_shows_relevance_and_nothing_else():
     assert shown[1, 2] == pytest.approx(mpl.colormaps["inferno"](1.0)[:3])
 
 
-def test_a_judged_map_has_a_panel_for_what_is_known(drawn):
+def test_a_map_with_curves_has_a_panel_for_what_is_known(drawn):
     S, score = torch.rand(8, 8), torch.linspace(1, 0, 5)
-    judged(PICTURE, S, {"deletion": score}, title="rise", alt="a map, judged", density=S)
+    map_with_curves(
+        PICTURE, S, {"deletion": score}, title="rise", alt="a map and its curve", density=S
+    )
     assert [axis.get_title() for axis in drawn["axes"] if axis.get_title()] == [
         *("picture", "density map", "rise", "overlay")
     ]
-    judged(PICTURE, S, {}, title="rise", alt="a map, judged")
+    map_with_curves(PICTURE, S, {}, title="rise", alt="a map and its curve")
     titles = [axis.get_title() for axis in drawn["axes"] if axis.get_title()]
     assert titles == ["picture", "rise", "overlay"]
     assert not any(axis.lines for axis in drawn["axes"])
