@@ -47,6 +47,29 @@ class Setting(NamedTuple):
     step: float
 
 
+def _once(settings: Mapping[str, Any], image: Tensor) -> int:
+    return 1
+
+
+def _set_by(name: str) -> Callable[[Mapping[str, Any], Tensor], int]:
+    """As often as this setting says."""
+    return lambda settings, image: settings[name]
+
+
+def _windows(settings: Mapping[str, Any], image: Tensor) -> int:
+    """One for each window, and one for the picture itself."""
+    sides = zip(*(_pair(settings[name]) for name in ("patch", "stride")), strict=True)
+    down, across = (
+        len(window_intervals(side, *window))
+        for side, window in zip(image.shape[1:], sides, strict=True)
+    )
+    return 1 + down * across
+
+
+def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
+    return setting if isinstance(setting, tuple) else (setting, setting)
+
+
 @dataclass(frozen=True)
 class Method:
     """What is known of one method.
@@ -56,16 +79,17 @@ class Method:
         title: for readers, with the lab that explains it.
         explain: `explain(model, image, target, **settings)` -> `[H, W]`.
         needs: of the model: `MAPS`, `GRADIENT`, `PROBABILITIES` or `NOTHING`.
-        passes: from all settings, by name, and the image `[C, H, W]`.
         settings: those worth a control, by name.
+        times: how often an image goes through the model for what the method needs, from all
+            settings by name and the image `[C, H, W]`.
     """
 
     name: str
     title: str
     explain: Explainer
     needs: str
-    passes: Callable[[Mapping[str, Any], Tensor], Passes]
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    times: Callable[[Mapping[str, Any], Tensor], int] = _once
 
     def explainer(self, model: nn.Module) -> Explainer:
         """The method with the layer bound that it reads in this network, if it reads one.
@@ -77,9 +101,12 @@ class Method:
 
     def cost(self, settings: Mapping[str, object], image: Tensor) -> Passes:
         """The passes of a run with these settings, the others at their defaults."""
+        if self.needs == NOTHING:
+            return Passes()
         parameters = signature(self.explain).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
-        return self.passes(defaults | dict(settings), image)
+        n = self.times(defaults | dict(settings), image)
+        return Passes(gradient=n) if self.needs == GRADIENT else Passes(forward=n)
 
 
 def biased_sensitivity(
@@ -111,98 +138,56 @@ def _edges(model: nn.Module, image: Tensor, target: int) -> Tensor:
     return baselines.edges(image)
 
 
-def _one_gradient(settings: Mapping[str, Any], image: Tensor) -> Passes:
-    return Passes(gradient=1)
-
-
-def _one_pass(settings: Mapping[str, Any], image: Tensor) -> Passes:
-    return Passes(forward=1)
-
-
-def _no_pass(settings: Mapping[str, Any], image: Tensor) -> Passes:
-    return Passes()
-
-
-def _forward(name: str) -> Callable[[Mapping[str, Any], Tensor], Passes]:
-    """As many forward passes as this setting says."""
-    return lambda settings, image: Passes(forward=settings[name])
-
-
-def _gradients(name: str) -> Callable[[Mapping[str, Any], Tensor], Passes]:
-    """As many gradients as this setting says."""
-    return lambda settings, image: Passes(gradient=settings[name])
-
-
-def _windows(settings: Mapping[str, Any], image: Tensor) -> Passes:
-    """One for each window, and one for the picture itself."""
-    sides = zip(*(_pair(settings[name]) for name in ("patch", "stride")), strict=True)
-    down, across = (
-        len(window_intervals(side, *window))
-        for side, window in zip(image.shape[1:], sides, strict=True)
-    )
-    return Passes(forward=1 + down * across)
-
-
-def _pair(setting: int | tuple[int, int]) -> tuple[int, int]:
-    return setting if isinstance(setting, tuple) else (setting, setting)
-
-
 RECORDS = (
-    Method("gradcam", "Grad-CAM (lab 4)", explain.gradcam, MAPS, _one_pass),
-    Method("hirescam", "HiResCAM", explain.hirescam, MAPS, _one_pass),
+    Method("gradcam", "Grad-CAM (lab 4)", explain.gradcam, MAPS),
+    Method("hirescam", "HiResCAM", explain.hirescam, MAPS),
     Method(
         "fem",
         "FEM (lab 4)",
         explain.fem,
         MAPS,
-        _one_pass,
         {"k": Setting("Standard deviations k", 2.0, 0.0, 4.0, 0.25)},
     ),
-    Method("sensitivity", "squared gradient (lab 2)", explain.sensitivity, GRADIENT, _one_gradient),
-    Method("saliency", "saliency (lab 2)", explain.saliency, GRADIENT, _one_gradient),
+    Method("sensitivity", "squared gradient (lab 2)", explain.sensitivity, GRADIENT),
+    Method("saliency", "saliency (lab 2)", explain.saliency, GRADIENT),
     Method(
-        "gradient_times_input",
-        "gradient x input (lab 2)",
-        explain.gradient_times_input,
-        GRADIENT,
-        _one_gradient,
+        "gradient_times_input", "gradient x input (lab 2)", explain.gradient_times_input, GRADIENT
     ),
     Method(
         "smoothgrad",
         "SmoothGrad (lab 2)",
         partial(explain.smoothgrad, explain=explain.sensitivity),
         GRADIENT,
-        _gradients("n_samples"),
         {
             "n_samples": Setting("Noisy copies", 25, 2, 200, 1),
             "noise": Setting("Noise", 0.15, 0.0, 0.6, 0.05),
         },
+        times=_set_by("n_samples"),
     ),
     Method(
         "integrated_gradients",
         "integrated gradients (lab 2)",
         explain.integrated_gradients,
         GRADIENT,
-        _gradients("n_steps"),
         {"n_steps": Setting("Steps", 50, 5, 300, 5)},
+        times=_set_by("n_steps"),
     ),
     Method(
         "occlusion",
         "occlusion (lab 2)",
         explain.occlusion,
         PROBABILITIES,
-        _windows,
         {
             "patch": Setting("Patch, pixels", 32, 4, 112, 4),
             "stride": Setting("Stride, pixels", 14, 2, 56, 2),
         },
+        times=_windows,
     ),
     Method(
         "biased",
         "biased gradient (lab 3)",
         biased_sensitivity,
         GRADIENT,
-        _one_gradient,
         {"gamma": Setting("Gamma", 0.25, 0.0, 2.0, 0.05)},
     ),
     Method(
@@ -210,47 +195,47 @@ RECORDS = (
         "RISE (lab 5)",
         explain.rise,
         PROBABILITIES,
-        _forward("n_masks"),
         {
             "n_masks": Setting("Masks", 500, 50, 4000, 50),
             "cells": Setting("Cells", 8, 2, 16, 1),
             "p": Setting("Share shown p", 0.5, 0.05, 0.95, 0.05),
         },
+        times=_set_by("n_masks"),
     ),
     Method(
         "lime",
         "LIME (lab 5)",
         explain.lime,
         PROBABILITIES,
-        _forward("n_samples"),
         {"n_samples": Setting("Samples", 300, 50, 2000, 50)},
+        times=_set_by("n_samples"),
     ),
     Method(
         "perturbation",
         "learned perturbation (lab 7)",
         perturbation,
         GRADIENT,
-        _gradients("steps"),
         {
             "steps": Setting("Steps", 200, 20, 1000, 20),
             "l1": Setting("Cost of a change", 0.03, 0.0, 1.0, 0.01),
         },
+        times=_set_by("steps"),
     ),
     Method(
         "mask",
         "learned mask (lab 7)",
         explain.learn_mask,
         GRADIENT,
-        _gradients("steps"),
         {
             "steps": Setting("Steps", 100, 20, 500, 20),
             "area": Setting("Cost of the area", 0.3, 0.0, 2.0, 0.05),
         },
+        times=_set_by("steps"),
     ),
-    Method("centre", "centre (asks no network)", _centre, NOTHING, _no_pass),
-    Method("uniform", "uniform map (asks no network)", _uniform, NOTHING, _no_pass),
-    Method("random", "random map (asks no network)", _random, NOTHING, _no_pass),
-    Method("edges", "edge detector (asks no network)", _edges, NOTHING, _no_pass),
+    Method("centre", "centre (asks no network)", _centre, NOTHING),
+    Method("uniform", "uniform map (asks no network)", _uniform, NOTHING),
+    Method("random", "random map (asks no network)", _random, NOTHING),
+    Method("edges", "edge detector (asks no network)", _edges, NOTHING),
 )
 REGISTRY: Mapping[str, Method] = {method.name: method for method in RECORDS}
 
