@@ -12,10 +12,8 @@ from tqdm.auto import tqdm
 
 from labkit.checks import check_choice, check_count
 from labkit.engine.batches import choose_batch_size
-from labkit.engine.contract import check_image, check_model, run
-from labkit.explain import (
-    input_gradient,
-)
+from labkit.engine.contract import check_image, check_model, forward_pass
+from labkit.explain import input_gradient
 from labkit.methods import REGISTRY, Passes
 
 Item = TypeVar("Item")
@@ -55,7 +53,7 @@ def speed(model: nn.Module, image: Tensor) -> Speed:
     check_image(image)
     size = choose_batch_size(image)
     images = image.expand(size, -1, -1, -1)
-    forward = _timed(lambda: run(model, images)) / size
+    forward = _timed(lambda: forward_pass(model, images)) / size
     return Speed(forward, _timed(lambda: input_gradient(model, image, 0)))
 
 

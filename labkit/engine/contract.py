@@ -85,7 +85,7 @@ def check_target(target: int, n_classes: int) -> None:
         )
 
 
-def run(model: nn.Module, images: Tensor, *, gradient: bool = False) -> object:
+def forward_pass(model: nn.Module, images: Tensor, *, gradient: bool = False) -> object:
     """Run the network once. Every forward pass of labkit comes through here.
 
     The network runs in eval mode and frozen, and comes back as it was, whatever happens: frozen
@@ -119,7 +119,7 @@ def logits_of(model: nn.Module, images: Tensor, *, gradient: bool = False) -> Te
     Raises:
         ValueError: the model returns something else, or numbers that are not finite.
     """
-    return checked_logits(run(model, images, gradient=gradient), len(images))
+    return checked_logits(forward_pass(model, images, gradient=gradient), len(images))
 
 
 def checked_logits(logits: object, n_images: int) -> Tensor:

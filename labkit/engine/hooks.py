@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.engine.contract import check_image, check_model, logit, run
+from labkit.engine.contract import check_image, check_model, forward_pass, logit
 
 Layer = str | nn.Module
 
@@ -100,7 +100,7 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
     """
     check_model(model)
     with recorded(model, layers) as outputs:
-        run(model, images)
+        forward_pass(model, images)
     return outputs
 
 
