@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,9 +186,11 @@ def _results(
     broken: dict[str, str] = {}
     total = done + len(tasks)
     with tqdm(total=total, initial=done, desc="submissions", disable=not progress) as bar:
-        for (submission, _), got in _carried_out(tasks, bundle, executor, 2 * workers):
-            if isinstance(got, Exception):
-                broken[submission.student] = f"{type(got).__name__}: {got}"
+        for (submission, _), result in finished(executor, _work, bundle, tasks, 2 * workers):
+            try:
+                got = result()
+            except Exception as error:
+                broken[submission.student] = f"{type(error).__name__}: {error}"
             else:
                 yield got
             bar.update()
@@ -198,24 +200,6 @@ def _results(
             f"{len(broken)} submission(s) could not be graded, for no fault of theirs:\n{reasons}\n"
             "all other results are kept; the same command goes on"
         )
-
-
-def _carried_out(
-    tasks: Sequence[Task], bundle: Bundle, executor: Executor | None, window: int
-) -> Iterator[tuple[Task, SubmissionResult | Exception]]:
-    """Each task with its result or error; never more than `window` under way."""
-    if executor is None:
-        yield from ((task, _attempt(_work, bundle, *task)) for task in tasks)
-        return
-    for task, future in finished(executor, _work, bundle, tasks, window):
-        yield task, _attempt(future.result)
-
-
-def _attempt(function: Callable, *arguments: object) -> SubmissionResult | Exception:
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return error
 
 
 def _work(

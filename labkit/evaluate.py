@@ -500,7 +500,8 @@ def run(
     ]
     done = len(cases) * len(plan.methods) - len(tasks)
     with tqdm(total=done + len(tasks), initial=done, desc="maps", disable=not progress) as bar:
-        for (case, method), outcome in _carried_out(plan, tasks, executor, 4 * workers):
+        for (case, method), result in finished(executor, _work, plan, tasks, 4 * workers):
+            outcome = result()
             if outcome.error:
                 broken[case.name] = outcome.error
             else:
@@ -522,17 +523,6 @@ def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
     """What `run` kept of a picture and method: "relevance" `[H, W]` and curves' scores by name."""
     with np.load(out / "maps" / picture / f"{method}.npz") as arrays:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-def _carried_out(
-    plan: Plan, tasks: Sequence[tuple[Case, str]], executor: Executor | None, window: int
-) -> Iterator[tuple[tuple[Case, str], Finished]]:
-    """Each task with its outcome, as they come; never more than `window` under way."""
-    if executor is None:
-        yield from ((task, _work(plan, *task)) for task in tasks)
-        return
-    for task, future in finished(executor, _work, plan, tasks, window):
-        yield task, future.result()
 
 
 def _work(plan: Plan, case: Case, method: str) -> Finished:

@@ -15,6 +15,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
@@ -25,22 +26,21 @@ FREED_MEMORY = {-1: 2**28, -3: 2**25}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, byt
 
 
 def finished(
-    executor: Executor,
-    work: Callable,
-    shared: object,
-    tasks: Sequence[tuple],
-    window: int,
-) -> Iterator[tuple[tuple, Future]]:
-    """Each task with its finished future, as they come.
+    executor: Executor | None, work: Callable, shared: object, tasks: Sequence[tuple], window: int
+) -> Iterator[tuple[tuple, Callable]]:
+    """Each task, as it is done, with a function that gives its result or raises its error.
 
     Args:
-        executor: processes, a dask cluster.
+        executor: processes, a dask cluster; None does the work here, when its result is asked for.
         work: called as `work(shared, *task)`.
         shared: what every task needs.
         tasks: what is to be done; those not begun are cancelled where the loop is left early.
         window: never more tasks than this are under way, so that memory does not grow with their
             number.
     """
+    if executor is None:
+        yield from ((task, partial(work, shared, *task)) for task in tasks)
+        return
     waiting, under_way = iter(tasks), {}
     try:
         while True:
@@ -50,7 +50,7 @@ def finished(
                 return
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for future in done:
-                yield under_way.pop(future), future
+                yield under_way.pop(future), future.result
     finally:
         for future in under_way:
             future.cancel()

@@ -37,8 +37,8 @@ def test_every_task_comes_once_with_its_own_result():
     tasks = [(number, number + 1) for number in range(20)]
     with ThreadPoolExecutor(2) as executor:
         done = {
-            task: future.result()
-            for task, future in finished(executor, lambda k, a, b: k * a + b, 10, tasks, 3)
+            task: result()
+            for task, result in finished(executor, lambda k, a, b: k * a + b, 10, tasks, 3)
         }
     assert done == {(a, b): 10 * a + b for a, b in tasks}
 
@@ -52,8 +52,8 @@ def test_no_more_than_the_window_is_under_way_and_the_rest_is_cancelled():
         while len(executor.futures) < 4:
             time.sleep(0.01)
         executor.futures[2].set_result("two")
-        task, future = first.result(timeout=10)
-    assert (task, future.result()) == ((2,), "two")
+        task, result = first.result(timeout=10)
+    assert (task, result()) == ((2,), "two")
     assert len(executor.futures) == 4
     results.close()
     assert [future.cancelled() for future in executor.futures] == [True, True, False, True]
@@ -66,20 +66,27 @@ def test_a_failure_belongs_to_its_task():
         return number
 
     with ThreadPoolExecutor(1) as executor:
-        failed = [
-            task
-            for task, future in finished(executor, fail_on_two, None, [(1,), (2,), (3,)], 1)
-            if future.exception() is not None
-        ]
-    assert failed == [(2,)]
+        results = dict(finished(executor, fail_on_two, None, [(1,), (2,), (3,)], 1))
+    assert (results[(1,)](), results[(3,)]()) == (1, 3)
+    with pytest.raises(ValueError, match="two"):
+        results[(2,)]()
+
+
+def test_without_an_executor_the_work_is_done_when_its_result_is_asked_for():
+    done = []
+    results = finished(None, lambda shared, number: done.append(number), None, [(1,), (2,)], 1)
+    (_, first), (_, _second) = results
+    assert done == []
+    first()
+    assert done == [1]
 
 
 def test_a_broken_executor_fails_every_task_instead_of_hanging():
     results = list(finished(Broken(), print, None, [(1,), (2,)], 1))
     assert [task for task, _ in results] == [(1,), (2,)]
-    for _, future in results:
+    for _, result in results:
         with pytest.raises(BrokenExecutor, match="a worker died"):
-            future.result()
+            result()
 
 
 FAULTS = """
