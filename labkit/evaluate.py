@@ -215,7 +215,7 @@ def evaluate_one(
         "forward_passes": count(),
         "seconds": seconds,
         "seed": settings.get("seed", seed),
-        "settings": json.dumps(_settings_of(method), sort_keys=True),
+        "settings": json.dumps(_settings_of(method), sort_keys=True, default=_name_of),
         "note": "; ".join(filter(None, [note(relevance), *notes])),
     }
     return row, relevance, curves
@@ -280,13 +280,8 @@ def _with_seed(method: Explainer, seed: int) -> dict[str, int]:
 
 
 def _settings_of(method: Explainer) -> dict:
-    """What `functools.partial` has bound, as far as it can be written down."""
-    bound = method.keywords if isinstance(method, partial) else {}
-    return {key: value if _is_plain(value) else _name_of(value) for key, value in bound.items()}
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+    """What `functools.partial` has bound."""
+    return method.keywords if isinstance(method, partial) else {}
 
 
 def _name_of(value: object) -> str:
@@ -369,7 +364,7 @@ def comparisons(table: pd.DataFrame, metric: str, *, seed: int = 0) -> pd.DataFr
             rows.append((a, b, len(differences), *interval, _swapping(differences, seed)))
     columns = ["a", "b", "n", "difference", "low", "high", "p"]
     compared = pd.DataFrame(rows, columns=columns)
-    compared["p"] = _holm(compared["p"].to_numpy(float))
+    compared["p"] = _holm(compared["p"].astype(float))
     return compared.assign(real=compared["p"] < 0.05)
 
 
@@ -388,12 +383,10 @@ def _swapping(differences: np.ndarray, seed: int) -> float:
     ).pvalue.item()
 
 
-def _holm(p: np.ndarray) -> np.ndarray:
-    order = np.argsort(p)
-    scaled = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    adjusted = np.empty_like(scaled)
-    adjusted[order] = scaled
-    return adjusted
+def _holm(p: pd.Series) -> pd.Series:
+    """The least p times the number of pairs, the next times one less, and so on; never falling."""
+    rising = p.sort_values()
+    return (rising * np.arange(len(p), 0, -1)).cummax().clip(upper=1.0)
 
 
 def metrics_in(table: pd.DataFrame) -> list[str]:
@@ -553,8 +546,8 @@ def _claim(out: Path, plan: Plan) -> None:
     if not path.is_file():
         write_atomically(path, plan.as_json().encode("utf-8"))
     elif path.read_text(encoding="utf-8") != plan.as_json():
-        before, now = json.loads(path.read_text(encoding="utf-8")), asdict(plan)
-        differ = [key for key in now if before.get(key) != json.loads(plan.as_json())[key]]
+        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(plan.as_json())
+        differ = [key for key in now if before.get(key) != now[key]]
         raise ValueError(
             f"out holds results of another evaluation ({out}; different: {', '.join(differ)}); "
             "choose another folder, or delete this one"
