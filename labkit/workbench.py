@@ -27,7 +27,7 @@ import labkit
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
-from labkit.figures import Figure, gallery, overlaid
+from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid
 from labkit.files import write_atomically
 from labkit.images import open_image
 from labkit.methods import explainer
@@ -44,24 +44,15 @@ REPORT_STYLE = (
 
 
 class Explanation(NamedTuple):
-    """What one method said, and how it was asked.
+    """What one method said, and how it was asked."""
 
-    method: its name in `labkit.methods.REGISTRY`.
-    settings: those that were given; the others had their defaults.
-    target: the class index.
-    class_name: the class.
-    relevance: `[H, W]`.
-    seconds: it took.
-    note: what is out of the ordinary in the map, or "".
-    """
-
-    method: str
-    settings: dict[str, object]
-    target: int
+    method: str  # its name in `labkit.methods.REGISTRY`
+    settings: dict[str, object]  # those that were given; the others had their defaults
+    target: int  # the class index
     class_name: str
-    relevance: Tensor
-    seconds: float
-    note: str
+    relevance: Tensor  # [H, W]
+    seconds: float  # that it took
+    note: str  # what is out of the ordinary in the map, or ""
 
     @property
     def title(self) -> str:
@@ -160,7 +151,7 @@ class Workbench:
         self.explanations.append(said)
         return said
 
-    def figure(self, *, strength: float = 0.6, last: int = 6) -> Figure:
+    def figure(self, *, strength: float = OVERLAY_STRENGTH, last: int = 6) -> Figure:
         """The picture, and the last explanations over it, side by side.
 
         Args:
@@ -174,15 +165,11 @@ class Workbench:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         shown = self.explanations[-last:]
         # From its least value if that is positive: scores of masked pictures are never near 0.
-        floors = [said.relevance.min().clamp(min=0) for said in shown]
-        maps = [
-            overlaid(self.picture, said.relevance - floor, strength)
-            for said, floor in zip(shown, floors, strict=True)
-        ]
+        maps = [said.relevance - said.relevance.min().clamp(min=0) for said in shown]
         titles = [said.title for said in shown]
         seen = f"{self.name} as {self.model.name} sees it"
         return gallery(
-            [self.picture, *maps],
+            [self.picture, *(overlaid(self.picture, relevance, strength) for relevance in maps)],
             [self.name, *titles],
             columns=4,
             width=2.6 * min(4, 1 + len(shown)),
@@ -190,7 +177,7 @@ class Workbench:
             caption=". ".join(f"{said.title}: {said.note}" for said in shown if said.note),
         )
 
-    def report(self, path: str | Path, *, strength: float = 0.6) -> Path:
+    def report(self, path: str | Path, *, strength: float = OVERLAY_STRENGTH) -> Path:
         """Write picture, answers, explanations, settings and versions to one HTML file.
 
         Args:
@@ -213,25 +200,20 @@ class Workbench:
     def _html(self, strength: float) -> str:
         title = html.escape(f"What did {self.model.name} look at in {self.name}?")
         answers = [(name, f"{p:.1%}") for name, p in self.model.predict(self.image)]
-        asked = [
-            (
-                said.title,
-                ", ".join(f"{k}={v}" for k, v in said.settings.items()) or "defaults",
-                f"{said.seconds:.1f} s",
-                said.note,
-            )
-            for said in self.explanations
-        ]
+        asked = []
+        for said in self.explanations:
+            settings = ", ".join(f"{name}={value}" for name, value in said.settings.items())
+            asked.append((said.title, settings or "defaults", f"{said.seconds:.1f} s", said.note))
         parts = [
             f"<h1>{title}</h1><p>{html.escape(self.model.description)}</p>",
             self.figure(strength=strength, last=max(1, len(self.explanations))).html,
             "<h2>What the network answers</h2>",
-            table(("class", "probability"), answers),
+            html_table(("class", "probability"), answers),
             "<h2>How it was asked</h2>",
-            table(("method and class", "settings", "took", "note"), asked),
+            html_table(("method and class", "settings", "took", "note"), asked),
             "<p>A method's seed is 0 where it draws at random and none is given.</p>",
             "<h2>With</h2>",
-            table(("package", "version"), versions()),
+            html_table(("package", "version"), versions()),
         ]
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -240,7 +222,7 @@ class Workbench:
         )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """An HTML table; everything in it is text."""
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
     body = "".join(

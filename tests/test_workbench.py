@@ -15,7 +15,7 @@ import labkit
 from labkit import workbench
 from labkit.explain import gradcam, rise, segment
 from labkit.models import Classifier, Preprocessing, load_model
-from labkit.workbench import Explanation, Workbench, table
+from labkit.workbench import Explanation, Workbench, html_table
 
 
 @pytest.fixture(scope="module")
@@ -187,4 +187,5 @@ def test_a_report_is_one_page_with_everything_in_it(bench, tmp_path, monkeypatch
 
 
 def test_a_table_is_text():
-    assert table(("a",), [("<b>",)]).endswith("<tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>")
+    body = "<tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>"
+    assert html_table(("a",), [("<b>",)]).endswith(body)
