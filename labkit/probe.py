@@ -188,15 +188,8 @@ def threshold_sweep(scores: Tensor, labels: Tensor, thresholds: Tensor | None = 
 def roc_auc(scores: Tensor, labels: Tensor) -> float:
     """Area under the ROC curve: how often a picture of class 1 outscores one of class 0.
 
-    Args:
-        scores: `[N]`.
-        labels: `[N]`, 0 or 1, both present.
-
-    Returns:
-        Between 0 and 1; ties count one half.
-
-    Raises:
-        ValueError: shapes or labels do not fit, or a score is NaN.
+    Takes scores and labels as `threshold_sweep`, and refuses the same. Between 0 and 1; ties count
+    one half.
     """
     sweep = threshold_sweep(scores, labels)
     return torch.trapezoid(sweep.true_positive_rate, sweep.false_positive_rate).item()
