@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import ipywidgets
 from IPython.display import HTML, display
 
+from labkit.figures import OVERLAY_STRENGTH
 from labkit.methods import MAPS, REGISTRY
 from labkit.models import Classifier, Picture, feature_layers, last_conv
-from labkit.widgets import Choice, Slider, front_end_attached
+from labkit.widgets import WIDE, Choice, Controls, Slider, front_end_attached
 from labkit.workbench import Workbench
-
-WIDE = {"description_width": "initial"}
 
 
 def uploaded(value: object) -> tuple[str, bytes] | None:
@@ -59,30 +57,17 @@ def _layers(model: Classifier) -> list[str]:
         return []
 
 
-class _Settings(NamedTuple):
+def _settings(method: str, layers: list[str], usual: str) -> Controls:
     """The controls of one method."""
-
-    shown: list[ipywidgets.Widget]
-    holders: dict[str, ipywidgets.Widget]
-    whole: set[str]  # settings that are whole numbers, though sliders give floats
-
-    def values(self) -> dict[str, object]:
-        """The settings, by name."""
-        values = {name: holder.value for name, holder in self.holders.items()}
-        return {k: int(round(v)) if k in self.whole else v for k, v in values.items()}
-
-
-def _settings(method: str, layers: list[str], usual: str) -> _Settings:
     record = REGISTRY[method]
     controls = {name: Slider(*setting) for name, setting in record.settings.items()}
     if record.needs == MAPS and layers:
         controls = {"layer": Choice("Layer", layers, usual), **controls}
-    made = {name: control.widget() for name, control in controls.items()}
-    return _Settings(
-        [shown for shown, _ in made.values()],
-        {name: holder for name, (_, holder) in made.items()},
-        {name for name, setting in record.settings.items() if isinstance(setting.value, int)},
-    )
+    return Controls(controls)
+
+
+def _text(description: str, **more: object) -> ipywidgets.Text:
+    return ipywidgets.Text(description=description, style=WIDE, **more)
 
 
 class _Panel:
@@ -92,34 +77,22 @@ class _Panel:
         self.bench = bench
         self.layers = _layers(bench.model)
         self.upload = ipywidgets.FileUpload(
-            accept="image/*",
-            multiple=False,
-            description="Upload a picture",
-            layout={"width": "auto"},
+            accept="image/*", description="Upload a picture", layout={"width": "auto"}
         )
-        self.path = ipywidgets.Text(
-            description="or its path",
-            placeholder="my photo.jpg",
-            style=WIDE,
-            continuous_update=False,
-        )
+        self.path = _text("or its path", placeholder="my photo.jpg", continuous_update=False)
         self.open = ipywidgets.Button(description="Open")
         self.target = ipywidgets.Dropdown(description="Class", style=WIDE)
-        self.method = ipywidgets.Dropdown(
-            description="Method",
-            options=[(method.title, name) for name, method in REGISTRY.items()],
-            style=WIDE,
-        )
+        methods = [(method.title, name) for name, method in REGISTRY.items()]
+        self.method = ipywidgets.Dropdown(description="Method", options=methods, style=WIDE)
         self.settings_box = ipywidgets.VBox()
         self.cost = ipywidgets.HTML()
         self.run = ipywidgets.Button(description="Explain", button_style="primary")
         self.clear = ipywidgets.Button(description="Clear")
-        self.strength, self.strength_value = Slider(
-            "Overlay strength", 0.6, 0.0, 1.0, 0.05
-        ).widget()
+        strength = Slider("Overlay strength", OVERLAY_STRENGTH, 0.0, 1.0, 0.05)
+        self.strength, self.strength_value = strength.widget()
         self.figure = ipywidgets.HTML()
         self.message = ipywidgets.HTML()
-        self.file = ipywidgets.Text(description="File", value="report.html", style=WIDE)
+        self.file = _text("File", value="report.html")
         self.save = ipywidgets.Button(description="Save report")
         self.save_figure = ipywidgets.Button(description="Save figure")
         self._connect()
@@ -190,8 +163,7 @@ class _Panel:
         usual = last_conv(self.bench.model) if self.layers else ""
         self.settings = _settings(self.method.value, self.layers, usual)
         self.settings_box.children = self.settings.shown
-        for holder in self.settings.holders.values():
-            holder.observe(self._quietly(self._show_cost), names="value")
+        self.settings.observe(self._quietly(self._show_cost))
         self._show_cost()
 
     def _show_cost(self) -> None:

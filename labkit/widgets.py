@@ -22,6 +22,7 @@ from IPython.display import HTML, display
 from labkit.figures import Figure
 
 State = TypeVar("State")
+WIDE = {"description_width": "initial"}  # as wide as its words
 REDRAW_SECONDS = 1.0  # a figure costs time that the work behind it would have
 
 
@@ -37,21 +38,17 @@ class Slider:
 
     def widget(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """What is shown, and what holds the value."""
-        wide = {"description_width": "initial"}
         bounds = {"value": self.value, "min": self.minimum, "max": self.maximum, "step": self.step}
         slider = ipywidgets.FloatSlider(
             **bounds,
             description=self.label,
             continuous_update=False,  # a figure costs more than 50 ms
             readout=False,
-            style=wide,
+            style=WIDE,
             layout={"width": "420px"},
         )
         field = ipywidgets.BoundedFloatText(
-            **bounds,
-            description=f"{self.label} (number)",
-            style=wide,
-            layout={"width": "240px"},
+            **bounds, description=f"{self.label} (number)", style=WIDE, layout={"width": "240px"}
         )
         ipywidgets.link((slider, "value"), (field, "value"), transform=(_rounded, float))
         return ipywidgets.HBox([slider, field], layout={"flex_flow": "row wrap"}), field
@@ -68,10 +65,7 @@ class Choice:
     def widget(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """What is shown, and what holds the value."""
         dropdown = ipywidgets.Dropdown(
-            options=list(self.options),
-            value=self.value,
-            description=self.label,
-            style={"description_width": "initial"},
+            options=list(self.options), value=self.value, description=self.label, style=WIDE
         )
         return dropdown, dropdown
 
@@ -109,6 +103,27 @@ class _Boxes:
             box.observe(handler, names=names)
 
 
+class Controls:
+    """Some controls by name: the widgets to show, and those that hold the values."""
+
+    def __init__(self, controls: Mapping[str, Slider | Choice | Toggles]) -> None:
+        self._controls = controls
+        made = {name: control.widget() for name, control in controls.items()}
+        self.shown = [shown for shown, _ in made.values()]
+        self.holders = {name: holder for name, (_, holder) in made.items()}
+
+    def values(self) -> dict[str, object]:
+        """What is set, by name; from a slider that starts at a whole number, a whole number."""
+        values = {name: holder.value for name, holder in self.holders.items()}
+        whole = {name for name, c in self._controls.items() if isinstance(c.value, int)}
+        return {name: round(value) if name in whole else value for name, value in values.items()}
+
+    def observe(self, handler: Callable[[object], None]) -> None:
+        """Call the handler when a value changes."""
+        for holder in self.holders.values():
+            holder.observe(handler, names="value")
+
+
 def front_end_attached() -> bool:
     """Whether a person sits at the other end: nbconvert, nbval and papermill take no input."""
     kernel = getattr(get_ipython(), "kernel", None)
@@ -136,17 +151,16 @@ def explore(
     if not front_end_attached():
         display(HTML("\n".join(draw(**settings).html for settings in static)))
         return
-    shown, holders = zip(*(control.widget() for control in controls.values()), strict=True)
+    made = Controls(controls)
     figure = ipywidgets.HTML()
 
     def redraw(change: object = None) -> None:
         with _loudly(figure):
-            figure.value = draw(**_values(controls, holders)).html
+            figure.value = draw(**made.values()).html
 
-    for holder in holders:
-        holder.observe(redraw, names="value")
+    made.observe(redraw)
     redraw()
-    display(ipywidgets.VBox([*shown, figure]))
+    display(ipywidgets.VBox([*made.shown, figure]))
 
 
 def watch(
@@ -171,7 +185,7 @@ def watch(
         ends = [deque(grow(**settings), maxlen=1)[0] for settings in static]
         display(HTML("\n".join(draw(state).html for _, state in ends)))
         return
-    shown, holders = zip(*(control.widget() for control in controls.values()), strict=True)
+    made = Controls(controls)
     start = ipywidgets.Button(description="Start")
     stop = ipywidgets.Button(description="Stop", disabled=True)
     bar = ipywidgets.FloatProgress(description="Done", min=0.0, max=1.0)
@@ -180,7 +194,7 @@ def watch(
     async def run() -> None:
         start.disabled, stop.disabled, drawn = True, False, time.monotonic()
         try:
-            with _loudly(figure), closing(grow(**_values(controls, holders))) as steps:
+            with _loudly(figure), closing(grow(**made.values())) as steps:
                 for done, state in steps:
                     bar.value = done
                     if time.monotonic() - drawn > REDRAW_SECONDS:
@@ -198,16 +212,12 @@ def watch(
     tasks = []  # the loop itself keeps no task alive
     start.on_click(lambda button: tasks.append(asyncio.get_running_loop().create_task(run())))
     stop.on_click(press_stop)
-    display(ipywidgets.VBox([*shown, ipywidgets.HBox([start, stop, bar]), figure]))
+    display(ipywidgets.VBox([*made.shown, ipywidgets.HBox([start, stop, bar]), figure]))
 
 
 def _rounded(value: float) -> float:
     """Without the error of steps added up: a browser's slider says 219.99999999999997 for 220."""
     return float(f"{value:.10g}")
-
-
-def _values(controls: Mapping[str, object], holders: Sequence[object]) -> dict[str, object]:
-    return {name: holder.value for name, holder in zip(controls, holders, strict=True)}
 
 
 @contextmanager

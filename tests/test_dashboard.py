@@ -1,5 +1,6 @@
 """The panel of lab 8: what its controls do, seen from Python; the browser tests see the rest."""
 
+import inspect
 import struct
 import zlib
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from traitlets import TraitError
 
 from labkit import dashboard as panels
 from labkit.dashboard import dashboard, uploaded
+from labkit.figures import OVERLAY_STRENGTH, overlaid
 from labkit.models import Classifier, Preprocessing, last_conv, load_model
 from labkit.workbench import Workbench
 
@@ -58,6 +60,13 @@ def test_the_panel_runs_a_method_with_the_settings_shown(panel):
     assert len(panel.bench.explanations) == 1  # drawn again, not asked again
     panel.clear.click()
     assert "rise" not in panel.figure.value
+
+
+def test_the_strength_of_overlays_is_said_once(panel):
+    assert panel.strength_value.value == OVERLAY_STRENGTH
+    for function in (overlaid, Workbench.figure, Workbench.report):
+        default = inspect.signature(function).parameters["strength"].default
+        assert default is OVERLAY_STRENGTH, function
 
 
 def test_the_layer_is_chosen_where_there_are_layers(panel, model):
