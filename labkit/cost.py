@@ -33,12 +33,9 @@ class Cost(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
-        kinds = ("forward pass", "gradient")
-        counts = [
-            f"{n} {kind}{'' if n == 1 else 's' if kind == 'gradient' else 'es'}"
-            for n, kind in zip(self.passes, kinds, strict=True)
-            if n
-        ]
+        words = (("forward pass", "forward passes"), ("gradient", "gradients"))
+        kinds = zip(self.passes, words, strict=True)
+        counts = [f"{n} {one if n == 1 else many}" for n, (one, many) in kinds if n]
         return f"{' and '.join(counts) or 'no pass'}, {about(self.seconds)}"
 
 
