@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from labkit.data import load_heritage
 from labkit.evaluate import (
@@ -29,7 +30,7 @@ from labkit.evaluate import (
     summary,
 )
 from labkit.executors import add_workers, workers_of
-from labkit.figures import Figure, heatmap_rows, map_with_curves
+from labkit.figures import Figure, heatmap_rows, overlaid, row_with_curves
 from labkit.files import write_atomically
 from labkit.methods import REGISTRY
 
@@ -53,11 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="minivgg-heritage", help="a name, or a file")
     parser.add_argument("--weights", help="a file of weights for that network")
     parser.add_argument(
-        "--set",
-        **several,
-        default=[],
-        metavar="METHOD.SETTING=VALUE",
-        help="rise.n_masks=500",
+        "--set", **several, default=[], metavar="METHOD.SETTING=VALUE", help="rise.n_masks=500"
     )
     parser.add_argument("--limit", type=int, help="only so many pictures, evenly spread")
     parser.add_argument("--seed", type=int, default=0)
@@ -160,10 +157,9 @@ def _grid(plan: Plan, cases: Sequence[Case], out: Path) -> Figure:
     pictures, rows = [], []
     for case in cases:
         image, truth, _ = prepared(model, case)
-        gaze = {} if truth["density"] is None else {"density map": truth["density"]}
         maps = {name: load_maps(out, case.name, name)["relevance"] for name in plan.methods}
         pictures.append(model.picture(image))
-        rows.append(gaze | maps)
+        rows.append(_gaze(truth) | maps)
     return heatmap_rows(
         pictures,
         rows,
@@ -174,6 +170,10 @@ def _grid(plan: Plan, cases: Sequence[Case], out: Path) -> Figure:
     )
 
 
+def _gaze(truth: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    return {} if truth["density"] is None else {"density map": truth["density"]}
+
+
 def _shortened(name: str) -> str:
     return name if len(name) <= 26 else f"{name[:10]} ... {name[-10:]}"
 
@@ -181,14 +181,12 @@ def _shortened(name: str) -> str:
 def _single(plan: Plan, case: Case, method: str, out: Path) -> Figure:
     model = loaded(plan.model, plan.weights)
     image, truth, _ = prepared(model, case)
-    arrays = load_maps(out, case.name, method)
-    relevance = arrays.pop("relevance")
-    return map_with_curves(
-        model.picture(image),
-        relevance,
-        arrays,
-        title=method,
-        density=truth["density"],
+    picture, curves = model.picture(image), load_maps(out, case.name, method)
+    relevance = curves.pop("relevance")
+    maps = {**_gaze(truth), method: relevance, "overlay": overlaid(picture, relevance)}
+    return row_with_curves(
+        {"picture": picture, **maps},
+        curves,
         alt=f"{case.name}: the picture, its {method} map beside and over it, and how the "
         "probability moves while pixels are deleted or inserted in the map's order.",
     )

@@ -199,7 +199,7 @@ def heatmap_rows(
     masks = masks or [None] * len(pictures)
     titles = titles or ["picture"] * len(pictures)
     for row, picture, named, mask, title in zip(axes, pictures, maps, masks, titles, strict=True):
-        _draw_panel(row[0], title, picture)
+        _draw_picture(row[0], title, picture)
         for axis, (name, relevance) in zip(row[1:], named.items(), strict=True):
             _draw_map(axis, name, relevance, root_colours)
         if mask is not None:
@@ -209,66 +209,41 @@ def heatmap_rows(
 
 
 @in_house_style
-def map_with_curves(
-    picture: np.ndarray,
-    relevance: Tensor,
+def row_with_curves(
+    panels: Mapping[str, np.ndarray | Tensor],
     curves: Mapping[str, Tensor],
     *,
-    title: str,
     alt: str,
     caption: str = "",
-    density: Tensor | None = None,
+    fraction: float | None = None,
 ) -> Figure:
-    """One map and how it was judged: picture, gaze, map, overlay, and its curves.
+    """Pictures and maps in a row, and what became of a probability as pixels were replaced.
 
     Args:
-        picture: what was explained.
-        relevance: of the picture.
-        curves: probabilities `[S + 1]` by name, from no pixel replaced to all.
-        title: of the map.
-        density: `[H, W]`, where people looked; its panel is left out where that is not known.
+        panels: pictures and relevance `[H, W]` by name.
+        curves: probabilities `[S + 1]` by name, from no pixel replaced to all; there may be none.
+        fraction: a share of the pixels, 0 to 1, marked by a dot on each curve.
     """
-    looked = {} if density is None else {"density map": density}
-    overlay = {"overlay": overlaid(picture, relevance)}
-    canvas, chart = _row_with_chart({"picture": picture, **looked, title: relevance, **overlay})
+    canvas, chart = _row_with_chart(panels)
+    for name, score in curves.items():
+        places, score = np.linspace(0, 1, len(score)), _array(score)
+        (line,) = chart.plot(places, score, label=name)
+        if fraction is not None:
+            dot = np.interp(fraction, places, score)
+            chart.plot(fraction, dot, "o", color=line.get_color())
+    if fraction is not None:
+        chart.axvline(fraction, color="grey", linewidth=0.8)
     if curves:
-        _draw_curves(chart, curves)
+        chart.set(xlabel="share of the pixels replaced", ylabel="probability", ylim=(0, 1.02))
+        chart.legend()
     else:
         chart.axis("off")
     return Figure(canvas, alt, caption)
 
 
 @in_house_style
-def film(
-    pictures: Mapping[str, np.ndarray],
-    scores: Mapping[str, Tensor],
-    fraction: float,
-    *,
-    alt: str,
-    caption: str = "",
-) -> Figure:
-    """What became of a picture at one place of its curves, and the curves with a dot there.
-
-    Args:
-        pictures: by name, such as what deletion and what insertion left.
-        scores: probabilities `[S + 1]` by the same names, from no pixel replaced to all.
-        fraction: the share of the pixels replaced, 0 to 1.
-    """
-    canvas, chart = _row_with_chart(pictures)
-    _draw_curves(chart, scores)
-    for curve in list(chart.lines):
-        chart.plot(fraction, np.interp(fraction, *curve.get_data()), "o", color=curve.get_color())
-    chart.axvline(fraction, color="grey", linewidth=0.8)
-    return Figure(canvas, alt, caption)
-
-
-@in_house_style
 def learning(
-    pictures: Mapping[str, np.ndarray],
-    lines: Mapping[str, Tensor],
-    *,
-    alt: str,
-    caption: str = "",
+    pictures: Mapping[str, np.ndarray], lines: Mapping[str, Tensor], *, alt: str, caption: str = ""
 ) -> Figure:
     """Pictures in a row, and what happened step by step, on a logarithmic scale.
 
@@ -325,18 +300,12 @@ def _row_with_chart(
     canvas = Canvas(figsize=(2.4 * sum(widths), 2.6), layout="constrained")
     *axes, last = canvas.subplots(1, len(widths), width_ratios=widths)
     for axis, (title, shown) in zip(axes, panels.items(), strict=True):
-        (_draw_map if isinstance(shown, Tensor) else _draw_panel)(axis, title, shown)
+        draw = _draw_map if isinstance(shown, Tensor) else _draw_picture
+        draw(axis, title, shown)
     return canvas, last
 
 
-def _draw_curves(axis: Axes, scores: Mapping[str, Tensor]) -> None:
-    for name, score in scores.items():
-        axis.plot(np.linspace(0, 1, len(score)), _array(score), label=name)
-    axis.set(xlabel="share of the pixels replaced", ylabel="probability", ylim=(0, 1.02))
-    axis.legend()
-
-
-def _draw_panel(axis: Axes, title: str, picture: np.ndarray) -> None:
+def _draw_picture(axis: Axes, title: str, picture: np.ndarray) -> None:
     axis.imshow(picture)
     axis.set_title(title)
     axis.axis("off")
@@ -361,7 +330,7 @@ def _draw_map(axis: Axes, name: str, relevance: Tensor, root_colours: bool = Fal
 
 
 def _limit(values: np.ndarray) -> float:
-    """Where colours end: above the quantile, if anything below it is not zero."""
+    """Where colours end: at the quantile, or at the largest value where that is zero."""
     return float(np.quantile(values, LIMIT_QUANTILE) or values.max() or 1.0)
 
 
@@ -410,7 +379,7 @@ def gaze(
     scanpaths = scanpaths or [None] * n
     given = zip(axes.T, titles, pictures, fixations, scanpaths, densities, strict=True)
     for (above, below), title, picture, points, path, density in given:
-        _draw_panel(above, title, picture)
+        _draw_picture(above, title, picture)
         if points is not None:
             dots = {"s": 7, "color": "#F0E442", "edgecolors": "black", "linewidths": 0.4}
             above.scatter(*_array(points).T, **dots)
@@ -443,17 +412,11 @@ def _array(values: Tensor | Sequence[float]) -> np.ndarray:
 
 @in_house_style
 def score_histogram(
-    scores: Tensor,
-    labels: Tensor,
-    classes: Sequence[str],
-    *,
-    alt: str,
-    threshold: float | None = None,
-    caption: str = "",
+    scores: Tensor, labels: Tensor, classes: Sequence[str], *, alt: str, caption: str = ""
 ) -> Figure:
     """Histograms of the score g(x) `[N]`, one colour for each class; labels `[N]` are 0 or 1."""
-    canvas, axes = new_canvas(6.0, 2.8)
-    _draw_histogram(axes[0, 0], scores, labels, classes, threshold)
+    canvas, [[axis]] = new_canvas(6.0, 2.8)
+    _draw_histogram(axis, scores, labels, classes)
     return Figure(canvas, alt, caption)
 
 
@@ -462,14 +425,16 @@ def threshold_view(
     scores: Tensor, labels: Tensor, classes: Sequence[str], threshold: float
 ) -> Figure:
     """What one threshold does: on the histogram, in the confusion matrix, on the ROC curve."""
-    canvas, axes = new_canvas(10.0, 3.0, 1, 3)
+    canvas, [[histogram, confusion, roc]] = new_canvas(10.0, 3.0, 1, 3)
     here = threshold_sweep(scores, labels, torch.tensor([threshold]))
-    _draw_histogram(axes[0, 0], scores, labels, classes, threshold)
-    _draw_confusion(axes[0, 1], here, classes)
-    _draw_roc(axes[0, 2], threshold_sweep(scores, labels), "scores as thresholds")
+    _draw_histogram(histogram, scores, labels, classes)
+    histogram.axvline(threshold, color="black", linestyle="--")
+    histogram.set_title(f"threshold {threshold:.3f}")
+    _draw_confusion(confusion, here, classes)
+    _draw_roc(roc, threshold_sweep(scores, labels), "scores as thresholds")
     found, mistaken = here.true_positive_rate.item(), here.false_positive_rate.item()
-    axes[0, 2].plot(mistaken, found, "o", color=CLASS_COLOURS[1], markersize=9)
-    axes[0, 2].set_title(f"({mistaken:.2f}, {found:.2f}) on the ROC curve")
+    roc.plot(mistaken, found, "o", color=CLASS_COLOURS[1], markersize=9)
+    roc.set_title(f"({mistaken:.2f}, {found:.2f}) on the ROC curve")
     n_negative, n_positive = (int((labels == label).sum()) for label in (0, 1))
     alt = (
         f"At threshold {threshold:.3f}: a dashed line in the histogram of scores; "
@@ -481,27 +446,19 @@ def threshold_view(
     return Figure(canvas, alt, caption)
 
 
-def _draw_histogram(
-    axis: Axes, scores: Tensor, labels: Tensor, classes: Sequence[str], threshold: float | None
-) -> None:
+def _draw_histogram(axis: Axes, scores: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
     scores, labels = _array(scores), _array(labels)
     edges = np.histogram_bin_edges(scores, bins=30)
     for label, (name, colour) in enumerate(zip(classes, CLASS_COLOURS, strict=True)):
         hatch = "" if label == 0 else "//"
         axis.hist(scores[labels == label], edges, color=colour, alpha=0.6, label=name, hatch=hatch)
-    if threshold is not None:
-        axis.axvline(threshold, color="black", linestyle="--")
-        axis.set_title(f"threshold {threshold:.3f}")
     axis.set(xlabel="score g(x)", ylabel="pictures")
     axis.legend()
 
 
 def _draw_confusion(axis: Axes, here: Sweep, classes: Sequence[str]) -> None:
-    right_and_wrong = [
-        [here.true_negative.item(), here.false_positive.item()],
-        [here.false_negative.item(), here.true_positive.item()],
-    ]
-    counts = np.array(right_and_wrong, dtype=int)
+    by_truth = [here.true_negative, here.false_positive, here.false_negative, here.true_positive]
+    counts = np.array(by_truth, dtype=int).reshape(2, 2)
     axis.imshow(counts / counts.sum(axis=1, keepdims=True), cmap="Greys", vmin=0.0, vmax=1.4)
     for (row, column), count in np.ndenumerate(counts):
         axis.text(column, row, count, ha="center", va="center", fontsize=14)
@@ -515,10 +472,10 @@ def _draw_confusion(axis: Axes, here: Sweep, classes: Sequence[str]) -> None:
 @in_house_style
 def roc_curves(sweeps: Mapping[str, Sweep], *, alt: str, caption: str = "") -> Figure:
     """ROC curves by name, with chance as a dotted line."""
-    canvas, axes = new_canvas(4.6, 4.2)
+    canvas, [[axis]] = new_canvas(4.6, 4.2)
     for name, sweep in sweeps.items():
-        _draw_roc(axes[0, 0], sweep, name)
-    axes[0, 0].legend(loc="lower right")
+        _draw_roc(axis, sweep, name)
+    axis.legend(loc="lower right")
     return Figure(canvas, alt, caption)
 
 
@@ -541,8 +498,7 @@ def curves(
     log_y: bool = False,
 ) -> Figure:
     """Lines with bands: for each name (middle, lower, upper) at the places x."""
-    canvas, axes = new_canvas(6.0, 3.4)
-    axis = axes[0, 0]
+    canvas, [[axis]] = new_canvas(6.0, 3.4)
     axis.set_prop_cycle(POINTS)
     for name, band in lines.items():
         middle, lower, upper = map(_array, band)
@@ -564,8 +520,7 @@ def bars(
     values: Mapping[str, tuple[float, float, float]], *, xlabel: str, alt: str, caption: str = ""
 ) -> Figure:
     """Horizontal bars with intervals: for each name (value, lower, upper), NaN where unknown."""
-    canvas, axes = new_canvas(6.0, 0.7 + 0.35 * len(values))
-    axis = axes[0, 0]
+    canvas, [[axis]] = new_canvas(6.0, 0.7 + 0.35 * len(values))
     above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
     for row, (value, lower, upper) in enumerate(values.values()):
         ends = [[value - lower], [upper - value]]
@@ -587,8 +542,7 @@ def shares(
     caption: str = "",
 ) -> Figure:
     """Horizontal bars cut into parts that add up to 1: for each name one share per part."""
-    canvas, axes = new_canvas(8.0, 0.9 + 0.35 * len(values))
-    axis = axes[0, 0]
+    canvas, [[axis]] = new_canvas(8.0, 0.9 + 0.35 * len(values))
     widths = np.array([_array(of_name) for of_name in values.values()])  # [names, parts]
     starts = np.cumsum(widths, axis=1) - widths
     looks = (("#BBBBBB", ""), (COLOURS[3], ".."), (COLOURS[2], "//"))

@@ -18,16 +18,15 @@ from labkit.figures import (
     bars,
     curves,
     feature_maps,
-    film,
     gallery,
     gaze,
     heatmap_rows,
     heatmaps,
     learning,
-    map_with_curves,
     new_canvas,
     overlaid,
     roc_curves,
+    row_with_curves,
     score_histogram,
     shares,
     threshold_view,
@@ -156,13 +155,12 @@ def test_feature_maps_share_one_scale(drawn):
 
 
 def test_each_class_has_its_own_histogram(drawn):
-    score_histogram(SCORES, LABELS, ("healthy", "black rot"), alt="scores", threshold=0.3)
+    score_histogram(SCORES, LABELS, ("healthy", "black rot"), alt="scores")
     axis = drawn["axes"][0]
     counts = [sum(bar.get_height() for bar in group) for group in axis.containers]
     assert counts == [2, 2]
     colours = [group[0].get_facecolor()[:3] for group in axis.containers]
     assert colours == [mpl.colors.to_rgb(colour) for colour in CLASS_COLOURS]
-    assert axis.lines[0].get_xdata()[0] == pytest.approx(0.3)
 
 
 def test_the_confusion_matrix_has_truth_in_its_rows(drawn):
@@ -170,6 +168,7 @@ def test_the_confusion_matrix_has_truth_in_its_rows(drawn):
     for threshold, by_row in ((1.0, ["2", "0", "1", "1"]), (0.1, ["1", "1", "0", "2"])):
         threshold_view(SCORES, LABELS, ("healthy", "black rot"), threshold)
         assert [text.get_text() for text in drawn["axes"][1].texts] == by_row
+        assert drawn["axes"][0].lines[0].get_xdata()[0] == threshold
 
 
 def test_bands_and_intervals_end_where_they_should(drawn):
@@ -251,25 +250,26 @@ def test_overlaid_shows_relevance_and_nothing_else():
     assert shown[1, 2] == pytest.approx(mpl.colormaps["inferno"](1.0)[:3])
 
 
-def test_a_map_with_curves_has_a_panel_for_what_is_known(drawn):
+def test_a_row_has_a_panel_for_each_picture_and_map_and_a_chart_for_the_curves(drawn):
     S, score = torch.rand(8, 8), torch.linspace(1, 0, 5)
-    map_with_curves(
-        PICTURE, S, {"deletion": score}, title="rise", alt="a map and its curve", density=S
-    )
-    assert [axis.get_title() for axis in drawn["axes"] if axis.get_title()] == [
-        *("picture", "density map", "rise", "overlay")
-    ]
-    map_with_curves(PICTURE, S, {}, title="rise", alt="a map and its curve")
-    titles = [axis.get_title() for axis in drawn["axes"] if axis.get_title()]
-    assert titles == ["picture", "rise", "overlay"]
+    panels = {"picture": PICTURE, "rise": S, "overlay": overlaid(PICTURE, S)}
+    row_with_curves(panels, {"deletion": score, "insertion": 1 - score}, alt="a map, two curves")
+    *axes, chart, bar = drawn["axes"]
+    assert [axis.get_title() for axis in axes] == ["picture", "rise", "overlay"]
+    assert axes[1].images[0].get_cmap().name == "inferno"
+    assert [line.get_label() for line in chart.lines] == ["deletion", "insertion"]
+    assert len({line.get_color() for line in chart.lines}) == 2
+    assert len({line.get_linestyle() for line in chart.lines}) == 2
+    row_with_curves(panels, {}, alt="a map")
     assert not any(axis.lines for axis in drawn["axes"])
 
 
-def test_a_film_has_its_dot_on_the_curve(drawn):
-    score = torch.tensor([1.0, 0.6, 0.2])
-    film({"deletion": PICTURE}, {"deletion": score}, 0.25, alt="a picture and its curve")
+def test_a_place_on_the_curves_is_marked_by_a_dot(drawn):
+    scores = {"deletion": torch.tensor([1.0, 0.6, 0.2]), "insertion": torch.tensor([0.0, 1.0])}
+    row_with_curves({"deletion": PICTURE}, scores, fraction=0.25, alt="a picture and its curves")
     dots = [line for line in drawn["axes"][-1].lines if line.get_marker() == "o"]
-    assert dots[0].get_xydata().tolist() == [[0.25, pytest.approx(0.8)]]
+    places = [[0.25, pytest.approx(0.8)], [0.25, pytest.approx(0.25)]]
+    assert [dot.get_xydata()[0].tolist() for dot in dots] == places
 
 
 def test_gaze_draws_fixations_where_they_are_known(drawn):
