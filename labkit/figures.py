@@ -211,7 +211,7 @@ def heatmap_rows(
 @in_house_style
 def row_with_curves(
     panels: Mapping[str, np.ndarray | Tensor],
-    curves: Mapping[str, Tensor],
+    scores: Mapping[str, Tensor],
     *,
     alt: str,
     caption: str = "",
@@ -221,11 +221,11 @@ def row_with_curves(
 
     Args:
         panels: pictures and relevance `[H, W]` by name.
-        curves: probabilities `[S + 1]` by name, from no pixel replaced to all; there may be none.
+        scores: probabilities `[S + 1]` by name, from no pixel replaced to all; there may be none.
         fraction: a share of the pixels, 0 to 1, marked by a dot on each curve.
     """
     canvas, chart = _row_with_chart(panels)
-    for name, score in curves.items():
+    for name, score in scores.items():
         places, score = np.linspace(0, 1, len(score)), _array(score)
         (line,) = chart.plot(places, score, label=name)
         if fraction is not None:
@@ -233,7 +233,7 @@ def row_with_curves(
             chart.plot(fraction, dot, "o", color=line.get_color())
     if fraction is not None:
         chart.axvline(fraction, color="grey", linewidth=0.8)
-    if curves:
+    if scores:
         chart.set(xlabel="share of the pixels replaced", ylabel="probability", ylim=(0, 1.02))
         chart.legend()
     else:
