@@ -442,7 +442,7 @@ class BrokenPictures(ValueError):
     """Some pictures or density maps could not be read; the message names each."""
 
 
-class Finished(NamedTuple):
+class Outcome(NamedTuple):
     """What a worker gives back for one picture and method."""
 
     row: dict | None
@@ -518,7 +518,7 @@ def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _work(plan: Plan, case: Case, method: str) -> Finished:
+def _work(plan: Plan, case: Case, method: str) -> Outcome:
     """One picture and method, in whatever process this is."""
     model = loaded(plan.model, plan.weights)
     method_as_asked = partial(explainer(method, model), **plan.methods[method])
@@ -527,9 +527,9 @@ def _work(plan: Plan, case: Case, method: str) -> Finished:
             model, case, method, method_as_asked, metrics=plan.metrics, seed=plan.seed
         )
     except (OSError, ValueError) as error:
-        return Finished(None, {}, f"{type(error).__name__}: {error}")
+        return Outcome(None, {}, f"{type(error).__name__}: {error}")
     arrays = {name: curve.score.numpy() for name, curve in curves.items()}
-    return Finished(row, {"relevance": relevance.cpu().numpy(), **arrays})
+    return Outcome(row, {"relevance": relevance.cpu().numpy(), **arrays})
 
 
 @lru_cache(maxsize=1)
@@ -558,7 +558,7 @@ def _result_file(out: Path, picture: str, method: str) -> Path:
     return out / "results" / picture / f"{method}.json"
 
 
-def _keep(out: Path, picture: str, method: str, outcome: Finished) -> None:
+def _keep(out: Path, picture: str, method: str, outcome: Outcome) -> None:
     """The map first: a result that is there means that both are."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **outcome.arrays)
