@@ -8,6 +8,8 @@ import torch
 from conftest import assert_untouched, state_of
 from scipy.stats import spearmanr
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.testing import assert_close
 
 from labkit.explain import fem, gradcam, sensitivity
 from labkit.metrics.sanity import Randomised, randomisation
@@ -222,9 +224,39 @@ class Stuck(nn.Module):
         return x + self.shift
 
 
+class Forgetful(nn.Conv2d):
+    def reset_parameters(self):
+        nn.init.zeros_(self.bias)
+
+
+def test_a_layer_that_forgets_to_draw_a_weight_is_refused(image):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Forgetful(4, 2, 3), nn.AdaptiveAvgPool2d(1))
+    network.append(nn.Flatten())
+    network[1].weight = nn.Parameter(torch.ones(2, 4, 3, 3))
+    with pytest.raises(ValueError, match="Forgetful has no reset_parameters.. that draws all"):
+        randomisation(sensitivity, network, image, 1)
+
+
+def test_weights_under_a_norm_are_drawn_too(small_network, image):
+    plain = copy.deepcopy(small_network)
+    expected = randomisation(sensitivity, plain, image, 1)
+    for norm in (parametrizations.weight_norm, nn.utils.weight_norm):
+        normed = copy.deepcopy(small_network)
+        for layer in (normed[0], normed[4]):
+            norm(layer)
+        before = {key: value.clone() for key, value in normed.state_dict().items()}
+        rows = randomisation(sensitivity, normed, image, 1)
+        assert [row.layer for row in rows] == [row.layer for row in expected]
+        r = torch.tensor([row.rank_correlation for row in rows])
+        assert_close(r, torch.tensor([row.rank_correlation for row in expected]), rtol=0, atol=0.02)
+        after = normed.state_dict()
+        assert all(torch.equal(value, after[key]) for key, value in before.items())
+        normed(image[None])  # its class still knows its weights
+
+
 def test_layers_whose_weights_would_stay_are_refused(small_network, image):
     network = nn.Sequential(small_network, Stuck())
-    text = r"drawn anew, got '1': Stuck has no reset_parameters\(\); choose others with layers="
+    text = r"drawn anew, got '1': Stuck has no reset_parameters\(\) that draws"
     with pytest.raises(ValueError, match=text):
         randomisation(sensitivity, network, image, 1)
     assert len(randomisation(sensitivity, network, image, 1, layers=["0.9", "0"])) == 2

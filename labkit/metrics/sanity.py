@@ -21,6 +21,7 @@ from labkit.checks import check_choice
 from labkit.correlation import spearman
 from labkit.engine.contract import check_image, check_model, logit
 from labkit.engine.hooks import Layer, find_layer
+from labkit.engine.plain import plain_weights
 
 MODES = ("cascading", "independent")
 
@@ -84,10 +85,11 @@ def randomisation(
     check_model(model)
     check_image(image)
     check_choice("mode", mode, MODES)
+    model = plain_weights(model)
     used = _names_from_the_top(model, image, target)
     names = used if layers is None else [_name(model, layer) for layer in layers]
-    _check_layers(model, names)
     fresh = _fresh(model, seed)
+    _check_layers(fresh, names)
     with torch.inference_mode(False):
         changed = copy.deepcopy(model)
     original = _map(method, changed, image, target, "before any layer is changed")
@@ -111,6 +113,8 @@ def _fresh(model: nn.Module, seed: int) -> nn.Module:
         torch.default_generator.manual_seed(seed)
         for module in fresh.modules():
             if reset := _reset_of(module):
+                for parameter in module.parameters(recurse=False):
+                    parameter.data.fill_(torch.nan)  # what is forgotten can be seen
                 reset()
     return fresh
 
@@ -159,14 +163,15 @@ def _name(model: nn.Module, layer: Layer) -> str:
 
 
 def _check_layers(model: nn.Module, names: Sequence[str]) -> None:
-    """Refuse layers whose weights would stay what they are."""
+    """Refuse layers of a `_fresh` network whose weights were not drawn."""
     if not names:
         raise ValueError("layers must be at least one layer with parameters, got none")
     for name in names:
         parts = list(filter(_has_parameters, model.get_submodule(name).modules()))
-        stuck = [type(part).__name__ for part in parts if not _reset_of(part)]
+        stuck = [type(part).__name__ for part in parts if not _was_drawn(part)]
         if stuck or not parts:
-            reason = f"{stuck[0]} has no reset_parameters()" if stuck else "it has no parameters"
+            drawn = "has no reset_parameters() that draws all of its weights"
+            reason = f"{stuck[0]} {drawn}" if stuck else "it has no parameters"
             raise ValueError(
                 f"layers must be layers whose weights can be drawn anew, got {name!r}: {reason}; "
                 "choose others with layers=[...]"
@@ -175,6 +180,12 @@ def _check_layers(model: nn.Module, names: Sequence[str]) -> None:
 
 def _has_parameters(module: nn.Module) -> bool:
     return next(module.parameters(recurse=False), None) is not None
+
+
+def _was_drawn(module: nn.Module) -> bool:
+    """Whether nothing was forgotten when a layer of `_fresh` was drawn."""
+    own = module.parameters(recurse=False)
+    return _reset_of(module) is not None and not any(each.isnan().any() for each in own)
 
 
 def _reset_of(module: nn.Module) -> Callable[[], object] | None:
