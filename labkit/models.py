@@ -20,6 +20,7 @@ from torchvision.models.vgg import make_layers
 
 from labkit import images
 from labkit.assets import asset
+from labkit.engine import layers
 from labkit.engine.batches import class_probabilities
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
@@ -415,42 +416,40 @@ def _unreadable(path: Path, what: str, error: Exception, way_out: str) -> ValueE
     )
 
 
-def last_conv(model: nn.Module) -> str:
-    """Name the layer that Grad-CAM usually explains: the last feature maps before the pooling.
+def last_maps(model: nn.Module, image: Tensor | None = None) -> str:
+    """Name the layer that Grad-CAM usually explains: the last maps that everything passes through.
+
+    Found by running the network once; see `labkit.engine.layers.last_maps`.
 
     Args:
         model: any network.
+        image: `[C, H, W]`, such as it takes; by default one of the size that a `Classifier`
+            prepares, and of 224 x 224 pixels for other networks.
 
     Returns:
         The layer's name: "features.29" for VGG-16 and minivgg (the ReLU of conv5_3), "layer4" for
-        ResNets, the last block of `features` for SqueezeNet and MobileNet, otherwise the last
-        convolution.
+        ResNets, the last block of `features` for SqueezeNet and MobileNet, the last block but one
+        for a vision transformer with a class token.
 
     Raises:
-        ValueError: the network has no convolution, or none but the one that cuts the picture into
-            patches for a transformer.
+        ValueError: the network has no such maps, or cannot run on such an image.
     """
     network = model.network if isinstance(model, Classifier) else model
-    if isinstance(getattr(network, "layer4", None), nn.Module):
-        return "layer4"
-    features = getattr(network, "features", None)
-    if isinstance(features, nn.Sequential):
-        pools = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-        names = [n for n, layer in features.named_children() if not isinstance(layer, pools)]
-        return f"features.{names[-1]}"
-    found = [(n, layer) for n, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    if not found or (len(found) == 1 and _cuts_patches(found[0][1])):
-        lacks = "whose only one cuts the picture into patches" if found else "without any"
-        raise ValueError(
-            f"model must have a convolution that makes feature maps, got {type(network).__name__} "
-            f"{lacks}; use a method that needs no feature maps, such as labkit.explain.sensitivity"
-        )
-    return found[-1][0]
+    name = layers.last_maps(network, _any_image(model) if image is None else image)
+    hidden = name.partition(".")[0] == "network" and network is not model
+    return f"network.{name}" if hidden else name  # the Classifier's own goes before
 
 
-def _cuts_patches(layer: nn.Conv2d) -> bool:
-    """Whether each pixel goes into one place only, as at the entrance of a vision transformer."""
-    return layer.kernel_size == layer.stride and layer.kernel_size != (1, 1)
+last_conv = last_maps  # its name of old
+
+
+def _any_image(model: nn.Module) -> Tensor:
+    """An image `[C, H, W]` of the kind that a network takes."""
+    side = model.preprocessing.crop if isinstance(model, Classifier) else 224
+    convolutions = (m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
+    device = next((p.device for p in model.parameters()), None)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(next(convolutions, 3), side, side, generator=generator).to(device)
 
 
 def feature_layers(model: nn.Module) -> list[str]:

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from labkit.engine.hooks import find_layer
 from labkit.explain import gradcam, gradient_times_input, input_gradient
 from labkit.explain.biased import RULES, BiasedLayer, biased
-from labkit.models import last_conv, load_model
+from labkit.models import last_maps, load_model
 from labkit.probe import attach_probe
 
 
@@ -332,8 +332,8 @@ def test_real_architectures_keep_their_names_and_their_logits(name):
     first, *others = [n for n, layer in model.named_modules() if isinstance(layer, kinds)]
     assert isinstance(find_layer(copied, first), kinds)
     assert all(isinstance(find_layer(copied, name), BiasedLayer) for name in others)
-    assert last_conv(copied) == last_conv(model)
-    relevance = gradcam(copied, x, 1, layer=last_conv(copied))
+    assert last_maps(copied) == last_maps(model)
+    relevance = gradcam(copied, x, 1, layer=last_maps(copied))
     assert relevance.shape == (64, 64) and relevance.isfinite().all()
 
 
@@ -431,11 +431,10 @@ def test_without_gradients_only_the_layer_itself_runs(small_network, image):
 
 
 def test_gradcam_explains_the_layer_inside_a_biased_layer_too(two_channels):
-    # last_conv names it where it does not know the network
     x = torch.tensor([[[1.0, -2.0, 0.5], [4.0, 0.0, -1.0]]])
     two_channels.rectify = True
     copied = biased(two_channels, first_layer="biased")
-    assert last_conv(copied) == "conv.layer"
+    assert last_maps(copied, x) == last_maps(two_channels, x) == "relu"
     inner, outer = (gradcam(copied, x, 0, layer=layer) for layer in ("conv.layer", "conv"))
     assert torch.equal(inner, outer) and outer.sum() > 0
 

@@ -177,6 +177,6 @@ def test_a_network_without_feature_maps_has_no_layers_to_choose(monkeypatch):
         assert "layer" not in panel.settings.holders
         panel.run.click()
         assert 'role="alert"' in panel.message.value
-        assert "feature maps, got Sequential without any; use a method" in panel.message.value
+        assert "passes through, got Sequential without any; use a method" in panel.message.value
         assert not panel.run.disabled
     assert [said.method for said in bench.explanations] == ["sensitivity"]

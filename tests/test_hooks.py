@@ -45,9 +45,9 @@ def test_several_layers_come_from_one_pass(small_network, image):
 
 def test_hooks_are_removed_when_the_forward_pass_fails(small_network, image):
     before = state_of(small_network)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="to have 3 channels"):
         activations_and_gradients(small_network, image[:2], 0, "4")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="to have 3 channels"):
         activations(small_network, image[None, :2], ["4"])
     assert_untouched(small_network, before)
 
@@ -58,7 +58,7 @@ def test_layers_that_do_not_serve_are_named(small_network, image):
 
     with pytest.raises(ValueError, match="got 'conv9'; its layers are 0, 1, 2"):
         at("conv9")
-    with pytest.raises(ValueError, match="got a ReLU from elsewhere.*last_conv"):
+    with pytest.raises(ValueError, match="got a ReLU from elsewhere.*last_maps"):
         at(nn.ReLU())
     with pytest.raises(TypeError, match="a name or a module, got int"):
         at(4)

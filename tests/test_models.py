@@ -16,6 +16,7 @@ from labkit.models import (
     Classifier,
     feature_layers,
     last_conv,
+    last_maps,
     load_model,
     minivgg,
     weights_file,
@@ -110,7 +111,7 @@ def test_predict_leaves_every_layer_as_it_was(small_network, image):
     in_training = model.predict(image)
     assert_untouched(model, before)
     assert in_training == copy.deepcopy(model).eval().predict(image)  # no dropout
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="to have 3 channels, but got 2"):
         model.predict(image[:2])
     assert_untouched(model, before)
 
@@ -145,10 +146,10 @@ def test_the_last_feature_maps_are_named(name, expected):
     assert last_conv(wrapped) == expected
 
 
-def test_the_last_convolution_of_an_unknown_network_is_named(small_network):
-    assert last_conv(small_network) == "4"
-    with pytest.raises(ValueError, match="got Linear without any.*sensitivity"):
-        last_conv(nn.Linear(2, 2))
+def test_the_last_maps_of_an_unknown_network_are_named(small_network):
+    assert last_maps(small_network) == last_conv(small_network) == "5"
+    with pytest.raises(ValueError, match="got Sequential without any.*sensitivity"):
+        last_maps(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.zeros(3, 2, 2))
 
 
 def test_probes_may_read_each_stage():
@@ -162,9 +163,9 @@ def test_probes_may_read_each_stage():
     assert feature_layers(mobilenet) == blocks
 
 
-def test_a_network_without_stages_has_its_last_convolution_to_read(small_network):
-    assert feature_layers(small_network) == ["4"]
-    with pytest.raises(ValueError, match="without any"):
+def test_a_network_without_stages_has_its_last_maps_to_read(small_network):
+    assert feature_layers(small_network) == ["5"]
+    with pytest.raises(ValueError, match="must run on a batch of images"):
         feature_layers(nn.Linear(2, 2))
 
 

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from labkit.checks import check_count
-from labkit.engine.contract import check_target, logits_of
+from labkit.engine.contract import check_target, logits_of, single
 
 # What the black-box methods explain: a network with logits, or any function from images
 # [N, C, H, W] to class probabilities [N, K].
 BlackBox = nn.Module | Callable[[Tensor], object]
 
+ROUNDING = (
+    0.01  # a function's probabilities may lie beyond 0 and 1 by so much, as in half precision
+)
 CPU_BATCH = 8
 GPU_BATCH = 64
 GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
@@ -77,7 +80,7 @@ def class_probabilities(model: BlackBox, images: Tensor, *, gradient: bool = Fal
 
     Raises:
         TypeError: model is neither a network nor a function.
-        ValueError: the result is not `[N, K]`, or is not finite.
+        ValueError: the result is not `[N, K]`, is not finite, or is no probabilities.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(gradient):
         if isinstance(model, nn.Module):
@@ -93,18 +96,23 @@ def class_probabilities(model: BlackBox, images: Tensor, *, gradient: bool = Fal
             f"model must return one row of class probabilities for each image, [N, K], got "
             f"{list(rows.shape)} for {len(images)} image(s); return one row for each"
         )
-    rows = rows.to(images.dtype)
+    rows = single(rows.to(images.dtype))
     if not torch.isfinite(rows).all():
         raise ValueError(
             "model must return finite probabilities, got NaN or infinity; "
             "look at what it returns for the image itself"
         )
+    low, high = (end.item() for end in rows.detach().aminmax())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"model must return probabilities, from 0 to 1, got {low:.3g} to {high:.3g}; turn "
+            "scores into probabilities, such as with .softmax(dim=1), or pass the network itself"
+        )
     return rows
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    # Eight bits are not enough for probabilities near 1, nor for their differences.
-    return logits.softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return single(logits).softmax(dim=1)
 
 
 def target_probability(model: BlackBox, images: Tensor, target: int) -> Tensor:

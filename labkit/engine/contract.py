@@ -2,8 +2,11 @@
 
     relevance = method(model, image, target, *, settings)   # [H, W]
 
-model: maps `[N, C, H, W]` to logits `[N, K]`. It is run in eval mode and comes back as it was.
-image: `[C, H, W]`, floating point, normalised as the model expects.
+model: maps `[N, C, H, W]` to logits `[N, K]`; one logit y means two classes with the logits -y/2
+    and y/2, so that the second one's probability is the sigmoid of y. `.logits` and `["logits"]` of
+    an output are read, and `[N, K, 1, 1]` is flattened. It is run in eval mode, in its own
+    precision, without torch.compile, and comes back as it was.
+image: `[C, H, W]`, floating point, normalised as the model expects; never changed.
 target: the class index, from 0 to K - 1.
 relevance: `[H, W]`, float32, on the image's device, detached and raw: not normalised, not clipped.
 """
@@ -11,8 +14,8 @@ relevance: `[H, W]`, float32, on the image's device, detached and raw: not norma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -23,6 +26,7 @@ from torch import Tensor, nn
 
 P = ParamSpec("P")
 R = TypeVar("R")
+ENDS_IN_SOFTMAX = 0.01  # rows of logits whose sums are as near to 1 are probabilities
 
 
 def check_model(model: nn.Module) -> None:
@@ -90,8 +94,8 @@ def forward_pass(model: nn.Module, images: Tensor, *, gradient: bool = False) ->
 
     The network runs in eval mode and frozen, and comes back as it was, whatever happens: frozen
     parameters spare the backward pass the weight gradients, about a third of its time. It gets a
-    copy of the images, so that it may work in place. On a CPU convolutions run up to twice as fast
-    on images laid out channels last, as the copy is.
+    copy of the images in its own precision, so that it may work in place. On a CPU convolutions run
+    up to twice as fast on images laid out channels last, as the copy is.
 
     Args:
         model: the network.
@@ -100,9 +104,29 @@ def forward_pass(model: nn.Module, images: Tensor, *, gradient: bool = False) ->
 
     Returns:
         What the network returns.
+
+    Raises:
+        ValueError: the network cannot run on such images.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(gradient), untouched(model):
-        return model(images.clone(memory_format=torch.channels_last))
+        own = images.to(precision_of(model) or images.dtype)
+        try:
+            return model(own.clone(memory_format=torch.channels_last))
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError, AssertionError, AttributeError, LookupError) as error:
+            reason = (str(error) or type(error).__name__).strip().partition("\n")[0]
+            raise ValueError(
+                f"model must run on a batch of images alone, got {list(images.shape)} and it "
+                f"stopped ({reason}); give it images of the channels and the size that it takes, "
+                "and wrap a network with further inputs in a module that adds them"
+            ) from error
+
+
+def precision_of(model: nn.Module) -> torch.dtype | None:
+    """The floating-point type of the network's first weights; None where it has none."""
+    weights = (*model.parameters(), *model.buffers())
+    return next((each.dtype for each in weights if each.is_floating_point()), None)
 
 
 def logits_of(model: nn.Module, images: Tensor, *, gradient: bool = False) -> Tensor:
@@ -114,32 +138,82 @@ def logits_of(model: nn.Module, images: Tensor, *, gradient: bool = False) -> Te
         gradient: record what a backward pass needs.
 
     Returns:
-        `[N, K]`.
+        `[N, K]`, K at least 2.
 
     Raises:
-        ValueError: the model returns something else, or numbers that are not finite.
+        ValueError: the model returns something else, numbers that are not finite, or
+            probabilities.
     """
     return checked_logits(forward_pass(model, images, gradient=gradient), len(images))
 
 
-def checked_logits(logits: object, n_images: int) -> Tensor:
-    """What a network returned for so many images, if it is finite logits `[N, K]`.
+def checked_logits(output: object, n_images: int) -> Tensor:
+    """The logits `[N, K]` in what a network returned for so many images.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: there are none.
     """
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n_images:
-        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    found: object = getattr(output, "logits", output)
+    if isinstance(output, Mapping):
+        found = output.get("logits", output)
+    if isinstance(found, Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
+        found = found.flatten(1)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != n_images:
+        got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
             f"model must return logits of shape [N, K], got {got} for {n_images} image(s); "
             "wrap it in a module that returns the tensor of class scores alone"
         )
+    logits = found.dequantize() if found.is_quantized else found
     if not torch.isfinite(logits).all():
         raise ValueError(
             "model must return finite logits, got NaN or infinity; "
             "check that the image is normalised as the model expects"
         )
+    if logits.shape[1] == 1:
+        return torch.cat([-logits, logits], dim=1) / 2
+    if (logits >= 0).all() and (logits.detach().sum(dim=1) - 1).abs().max() < ENDS_IN_SOFTMAX:
+        raise ValueError(
+            "model must return logits, got rows of probabilities that sum to 1; take the softmax "
+            "off its end, or explain `lambda images: model(images)` by occlusion, RISE or LIME"
+        )
     return logits
+
+
+def gradient_of(score: Tensor, inputs: Tensor, *, keep: bool = False) -> Tensor:
+    """The gradient of a score, a number, in at least single precision; shaped like the inputs.
+
+    Args:
+        score: computed from the inputs.
+        inputs: any tensor.
+        keep: the graph, for another backward pass.
+
+    Raises:
+        ValueError: the score does not depend on them, or not in a way that torch can follow.
+    """
+    check_followed(score.requires_grad)
+    (found,) = torch.autograd.grad(score, inputs, retain_graph=keep, allow_unused=True)
+    check_followed(found is not None)
+    return single(found)
+
+
+def check_followed(there: bool) -> None:
+    """Refuse a network whose class score has no gradient.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not there:
+        raise ValueError(
+            "model must compute the class score from its images and layers with a gradient, got "
+            "none: its forward uses torch.no_grad or detach, it is quantised, or the score does "
+            "not read the layer; take that out, or use occlusion, RISE or LIME"
+        )
+
+
+def single(values: Tensor) -> Tensor:
+    """The same numbers in at least single precision, where squares and sums keep their digits."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def logit(model: nn.Module, image: Tensor, target: int, *, gradient: bool = False) -> Tensor:
@@ -184,7 +258,7 @@ def as_image(baseline: float | Tensor, image: Tensor, *, words: tuple[str, ...] 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode and frozen; afterwards it is as it was, whatever happened."""
+    """The model in eval mode, frozen and not compiled; afterwards as it was, whatever happened."""
     modes = [(module, module.training) for module in model.modules()]
     learnable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
@@ -192,13 +266,20 @@ def untouched(model: nn.Module) -> Iterator[None]:
             model.eval()
         for parameter in learnable:
             parameter.requires_grad_(False)
-        yield
+        with _uncompiled(model):
+            yield
     finally:
         for module, training in modes:
             if module.training != training:  # to set it takes a module far longer than to look
                 module.training = training
         for parameter in learnable:
             parameter.requires_grad_(True)
+
+
+def _uncompiled(model: nn.Module) -> AbstractContextManager:
+    """Where the network is compiled: its own steps, in which layers can be watched."""
+    compiled = any("_orig_mod" in m._modules or m._compiled_call_impl for m in model.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def settings_of(

@@ -10,9 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labkit.engine.contract import check_image, check_model, forward_pass, logit
+from labkit.engine.contract import (
+    check_image,
+    check_model,
+    forward_pass,
+    gradient_of,
+    logit,
+    single,
+)
 
 Layer = str | nn.Module
+MOST_PREFIX_TOKENS = 5  # a class token and four registers, as in DINOv2
 
 
 def find_layer(model: nn.Module, layer: Layer) -> nn.Module:
@@ -24,13 +32,18 @@ def find_layer(model: nn.Module, layer: Layer) -> nn.Module:
 
     Raises:
         TypeError: layer is neither.
-        ValueError: the network has no such layer.
+        ValueError: the network has no such layer, or is scripted.
     """
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ValueError(
+            f"model must show its layers, got a scripted network ({type(model).__name__}), which "
+            "cannot be watched; pass the network it was made from, or use a method without layers"
+        )
     if isinstance(layer, nn.Module):
         if not any(layer is module for module in model.modules()):
             raise ValueError(
                 f"layer must belong to the model, got a {type(layer).__name__} from elsewhere; "
-                "pass its name instead, for example labkit.models.last_conv(model)"
+                "pass its name instead, for example labkit.models.last_maps(model)"
             )
         return layer
     if not isinstance(layer, str):
@@ -58,10 +71,10 @@ def activations_and_gradients(
         model: the network.
         image: `[C, H, W]`.
         target: the class index; the score is its logit.
-        layer: a name or a module whose output is `[N, K, h, w]`.
+        layer: a name or a module whose output `as_maps` takes.
 
     Returns:
-        A `[K, h, w]` and dY/dA `[K, h, w]`, detached.
+        A `[K, h, w]` and dY/dA `[K, h, w]`, detached, in at least single precision.
 
     Raises:
         ValueError: the layer is not in the model, does not run exactly once, or has no spatial
@@ -72,7 +85,7 @@ def activations_and_gradients(
     outputs: list[Tensor] = []
 
     def start_graph_here(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        check_maps(output, layer)
+        as_maps(output, image.shape[1:], layer)
         outputs.append(output.detach().clone().requires_grad_())
         return outputs[-1].clone()
 
@@ -80,8 +93,10 @@ def activations_and_gradients(
     with hook, torch.inference_mode(False), torch.enable_grad():
         score = logit(model, image.detach(), target, gradient=True)
         _check_ran_once(len(outputs), layer)
-        (gradient,) = torch.autograd.grad(score, outputs[0])
-    return outputs[0][0].detach(), gradient[0]
+        gradient = gradient_of(score, outputs[0])
+    size = image.shape[1:]
+    A = as_maps(single(outputs[0].detach()), size, layer)
+    return A[0], as_maps(gradient, size, layer)[0]
 
 
 def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
@@ -122,7 +137,7 @@ def receptive_field(model: nn.Module, image: Tensor, layer: Layer) -> tuple[int,
     Args:
         model: the network.
         image: `[C, H, W]`; the field ends at its borders.
-        layer: a name or a module whose output is `[N, K, h, w]`.
+        layer: a name or a module whose output `as_maps` takes.
 
     Returns:
         (height, width), at most (H, W).
@@ -143,7 +158,7 @@ def _seen_length(model: nn.Module, image: Tensor, layer: Layer, axis: int) -> in
     def sees(hidden: Tensor) -> bool:
         spoiled = image.index_fill(axis, hidden, torch.nan)
         (maps,) = activations(model, spoiled[None], [layer])
-        check_maps(maps, layer)
+        maps = as_maps(maps, image.shape[1:], layer)
         return bool(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any())
 
     n = len(places)
@@ -177,23 +192,54 @@ def recorded(model: nn.Module, layers: Sequence[Layer]) -> Iterator[list[Tensor]
         outputs.extend(of_layer)
 
 
-def _keep_in(seen: list[Tensor]) -> Callable[[nn.Module, tuple, Tensor], None]:
+def _keep_in(seen: list) -> Callable[[nn.Module, tuple, object], None]:
     # Cloned, because an in-place ReLU behind the layer would overwrite it.
-    return lambda module, inputs, output: seen.append(output.clone())
+    return lambda module, inputs, output: seen.append(
+        output.clone() if isinstance(output, Tensor) else output
+    )
 
 
-def check_maps(output: object, layer: Layer) -> None:
-    """Refuse what is no feature maps `[N, K, h, w]`.
+def as_maps(output: object, size: Sequence[int], layer: Layer) -> Tensor:
+    """A layer's output as feature maps `[N, K, h, w]`, where it can be read as such.
+
+    Maps whose channels come last, `[N, h, w, K]` as in Swin, are turned. Tokens `[N, T, K]`, as in
+    a vision transformer, are laid out row by row; the class token, and others that come before
+    those of the picture, are left out.
+
+    Args:
+        output: what the layer gave.
+        size: (H, W) of the image; the maps have its proportions.
+        layer: for the error's text.
 
     Raises:
         ValueError: the layer gave something else.
     """
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(
-            f"layer must give feature maps [N, K, h, w], got {got} from {_name(layer)}; "
-            "pick one before the maps are flattened, for example labkit.models.last_conv(model)"
-        )
+    if isinstance(output, Tensor) and output.ndim == 4:
+        _, a, b, c = output.shape
+        last = not _fits(b, c, size) and _fits(a, b, size) and c > max(a, b)
+        return output.permute(0, 3, 1, 2) if last else output
+    if isinstance(output, Tensor) and output.ndim == 3 and (grid := _grid(output.shape[1], size)):
+        h, w = grid
+        return output[:, output.shape[1] - h * w :].mT.unflatten(2, (h, w))
+    got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    raise ValueError(
+        f"layer must give feature maps [N, K, h, w], got {got} from {_name(layer)}; "
+        "pick one before the maps are flattened, for example labkit.models.last_maps(model)"
+    )
+
+
+def _fits(h: int, w: int, size: Sequence[int]) -> bool:
+    """Whether maps of h x w places have the image's proportions, up to a place at the border."""
+    return abs(h * size[1] - w * size[0]) <= max(size)
+
+
+def _grid(n_tokens: int, size: Sequence[int]) -> tuple[int, int] | None:
+    """Rows and columns of so many tokens, some of which may stand for no place; None without."""
+    for places in range(n_tokens, max(n_tokens - MOST_PREFIX_TOKENS, 4) - 1, -1):
+        h = round((places * size[0] / size[1]) ** 0.5)
+        if h and places % h == 0 and _fits(h, places // h, size):
+            return h, places // h
+    return None
 
 
 def _check_ran_once(times: int, layer: Layer) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit.engine.batches import BlackBox, choose_batch_size, target_probability
-from labkit.engine.contract import check_target, logits_of, untouched
+from labkit.engine.contract import check_target, logits_of, precision_of, untouched
 from labkit.engine.incremental import Change, Place, carried, crops, pasted, stages_of
 from labkit.engine.windows import Interval, Spans, neighbourhoods
 
@@ -54,7 +54,9 @@ def probabilities_covered(
         `[n, m]`, one probability for each pair of rows and columns.
     """
     size = choose_batch_size(image, batch_size)
-    image, cover = image.detach().permute(1, 2, 0), cover.permute(1, 2, 0)  # [H, W, C]
+    own = precision_of(model) if isinstance(model, nn.Module) else None
+    image = image.detach().to(own or image.dtype)
+    image, cover = image.permute(1, 2, 0), cover.to(image.dtype).permute(1, 2, 0)  # [H, W, C]
     window = math.prod(max(stop - start for start, stop in axis) for axis in (rows, columns))
     # As many windows at once as have the pixels of so many whole pictures.
     count = max(1, min(WINDOWS, size * image[..., 0].numel() // window))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from labkit.checks import check_choice
 from labkit.engine.contract import check_model
+from labkit.engine.plain import plain_weights
 
 Weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear  # z = W a + b
 STABILISER = 1e-9  # added to |q|, so that z / q is finite
@@ -68,6 +69,7 @@ def biased(
     """
     check_model(model)
     check_choice("first_layer", first_layer, ("plain", "biased"))
+    model = plain_weights(model)
     layers = _layers_of(model)
     with torch.inference_mode(False), torch.no_grad():
         # What deepcopy finds in its memo it takes instead of a copy: a layer in two places is
@@ -84,6 +86,8 @@ class BiasedLayer(nn.Module):
 
     Whoever asks for its `weight` or `stride` is told the layer's own.
     """
+
+    one_layer = True  # its parts are no layers of the network
 
     def __init__(
         self, layer: Weighted, gamma: float = 0.25, rule: str = "ratio", *, bias: str = "biased"

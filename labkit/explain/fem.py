@@ -11,8 +11,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from labkit.engine.contract import check_image, check_target
-from labkit.engine.hooks import Layer, activations, check_maps, upsample
+from labkit.engine.contract import (
+    check_image,
+    check_model,
+    check_target,
+    forward_pass,
+    logits_of,
+    single,
+)
+from labkit.engine.hooks import Layer, as_maps, recorded, upsample
 
 
 def fem(
@@ -38,6 +45,7 @@ def fem(
         ValueError: k is negative or not finite, or the layer is not in the model, does not run
             once, or has no spatial extent.
     """
+    check_model(model)
     check_image(image)
     if not 0 <= k < float("inf"):
         raise ValueError(f"k must be a number of standard deviations, 0 or more, got {k}")
@@ -54,10 +62,9 @@ def fem(
 
 def _maps(model: nn.Module, image: Tensor, target: int | None, layer: Layer) -> Tensor:
     """The layer's maps `[K, h, w]`; where a class is given, the same pass checks it."""
-    if target is None:
-        (maps,) = activations(model, image[None], [layer])
-    else:
-        maps, logits = activations(model, image[None], [layer, model])
-        check_target(target, logits.shape[1])
-    check_maps(maps, layer)
-    return maps[0]
+    with recorded(model, [layer]) as outputs:
+        if target is None:
+            forward_pass(model, image[None])
+        else:
+            check_target(target, logits_of(model, image[None]).shape[1])
+    return single(as_maps(outputs[0], image.shape[1:], layer)[0])

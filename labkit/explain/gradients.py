@@ -16,7 +16,14 @@ from tqdm.auto import tqdm
 
 from labkit.checks import check_count
 from labkit.engine.batches import choose_batch_size, halving
-from labkit.engine.contract import as_image, check_image, check_model, check_target, logits_of
+from labkit.engine.contract import (
+    as_image,
+    check_image,
+    check_model,
+    check_target,
+    gradient_of,
+    logits_of,
+)
 
 Explainer = Callable[..., Tensor]
 
@@ -194,7 +201,7 @@ def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
         x = some.detach().clone(memory_format=torch.channels_last).requires_grad_()
         logits = logits_of(model, x, gradient=True)
         check_target(target, logits.shape[1])
-        return torch.autograd.grad(logits[:, target].sum(), x)[0]
+        return gradient_of(logits[:, target].sum(), x)
 
     with torch.inference_mode(False), torch.enable_grad():
         return halving(work, images)

@@ -26,7 +26,14 @@ from tqdm.auto import trange
 
 from labkit.checks import check_choice, check_count
 from labkit.engine.batches import class_probabilities
-from labkit.engine.contract import as_image, check_image, check_model, check_target, settings_of
+from labkit.engine.contract import (
+    as_image,
+    check_image,
+    check_model,
+    check_target,
+    gradient_of,
+    settings_of,
+)
 from labkit.engine.hooks import upsample
 
 STARTS = ("identity", "random")
@@ -421,6 +428,8 @@ def _descent(
                 )
             scores = class_probabilities(model, images, gradient=True)[0].float()  # [K]
             check_target(target, len(scores))
+            if n == 0:  # or the cost alone would be learned from, without a word
+                gradient_of(scores[target], images, keep=True)
             loss = scores[target] + cost
             adam.zero_grad()
             loss.backward()
