@@ -105,6 +105,10 @@ def test_arrays_are_scaled_by_their_kind():
         # 16 bits: 65535 / 257 = 255, 257 / 257 = 1; 128 / 257 rounds to 0 and 129 / 257 to 1
         (np.array([[0, 128, 129, 257, 65535]], dtype=np.uint16), [[0, 0, 1, 1, 255]]),
         (np.array([[65535]], dtype=">u2"), [[255]]),
+        # 12 bits in 16: 4095 is white, 9 / 4095 * 255 = 0.56; and 8 bits in 16; 4096 is above both
+        (np.array([[0, 8, 9, 4095]], dtype=np.uint16), [[0, 0, 1, 255]]),
+        (np.array([[0, 7, 255]], dtype=np.uint16), [[0, 7, 255]]),
+        (np.array([[0, 256, 4096]], dtype=np.uint16), [[0, 1, 16]]),
         # 0.2 * 255 = 51; 0.001 * 255 = 0.255; 0.003 * 255 = 0.765
         (np.array([[0.0, 0.001, 0.003, 0.2, 1.0]]), [[0, 0, 1, 51, 255]]),
         (np.array([[0.2]], dtype=np.float16), [[51]]),
@@ -182,6 +186,8 @@ def test_grey_black_and_white_and_sixteen_bit_files():
         assert same(open_image(file_of(deep, kind)), grey([[0, 1, 255]]))
     deep_in_32_bits = Image.fromarray(np.array([[0, 257, 65535]], dtype=np.int32))
     assert deep_in_32_bits.mode == "I" and same(open_image(deep_in_32_bits), grey([[0, 1, 255]]))
+    twelve_bits = Image.fromarray(np.array([[0, 2048, 4095]], dtype=np.uint16))
+    assert same(open_image(file_of(twelve_bits, "TIFF")), grey([[0, 128, 255]]))
     floats = Image.fromarray(np.array([[0.0, 0.2, 1.0]], dtype=np.float32))
     assert same(open_image(file_of(floats, "TIFF")), grey([[0, 51, 255]]))
 
