@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from labkit.assets import FOLDER, asset, assets_in
-from labkit.images import open_image
+from labkit.gaze_files import read_density_map, read_gaze, read_part_mask
+from labkit.images import PICTURE_ENDINGS, open_image
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
 STYLES = ("Prehispanic", "Colonial", "Modern")
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # What MexCulture142 keeps where, by the name of the folder without spaces, and how its files differ
 # from their picture's name, SSS_XXX_YYY_N_#: SSS_XXX_YYY_GFDM_N_# and so on.
 HERITAGE_FOLDERS = {
@@ -324,13 +325,18 @@ class Heritage:
 
     @property
     def density_maps(self) -> Sequence[Tensor | None]:
-        """The density maps `[H, W]`, 0 to 1, opened when asked for."""
-        return Opened(self.density_paths, read_density_map)
+        """The density maps `[H, W]`, 0 to 1, opened when asked for; none lies on its side."""
+        picture_of = dict(zip(self.density_paths, self.paths, strict=True))
+        return Opened(self.density_paths, partial(_density_map, picture_of))
 
     @property
     def part_masks(self) -> Sequence[np.ndarray | None]:
         """For each picture `[H, W]`, the index of the part that a pixel shows, 0 for none."""
         return Opened(self.part_paths, read_part_mask)
+
+
+def _density_map(picture_of: dict[Path | None, Path], path: Path) -> Tensor:
+    return read_density_map(path, open_image(picture_of[path]).shape[:2])
 
 
 def load_heritage(
@@ -463,48 +469,6 @@ def load_streets() -> list[Street]:
         masks = np.stack([which == 1, which == 2])
         streets.append(Street(open_image(asset(name)), masks, (left, right)))
     return streets
-
-
-def read_density_map(path: str | Path) -> Tensor:
-    """A density map `[H, W]` from a grey picture, float32, 0 to 1."""
-    return torch.from_numpy(open_image(path).astype(np.float32).mean(axis=-1) / 255)
-
-
-def read_part_mask(path: str | Path) -> np.ndarray:
-    """The index of the part that each pixel shows, 0 for none, uint8 `[H, W]`, from a PNG."""
-    with Image.open(path) as mask:
-        return np.asarray(mask)
-
-
-def read_gaze(path: Path, columns: int) -> Tensor:
-    """Fixations or a scanpath from a text file: numbers in columns, a line for each fixation.
-
-    Args:
-        path: the file; numbers are separated by spaces, tabs, commas or semicolons.
-        columns: 2 for x and y, 3 with the duration.
-
-    Returns:
-        `[n, columns]`, float64.
-
-    Raises:
-        ValueError: a line has other columns or no numbers; the message names file and line.
-    """
-    rows = []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = re.split(r"[\s,;]+", line.strip())
-        if words == [""]:
-            continue
-        try:
-            rows.append([float(word) for word in words[:columns]])
-        except ValueError:
-            rows.append([])
-        if len(rows[-1]) < columns:
-            raise ValueError(
-                f"{path.name} must have {columns} numbers a line, got {line!r} in line {number}; "
-                "correct or remove the line"
-            )
-    return torch.tensor(rows, dtype=torch.float64).reshape(-1, columns)
 
 
 def describe_embedded() -> dict[str, int]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +19,28 @@ from PIL import Image
 from PIL.Image import Transpose
 
 MAX_PIXELS = 50_000_000
+T = TypeVar("T")
 
 # What networks trained on ImageNet expect: mean and standard deviation of red, green, blue in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Not every format that Pillow knows: some run other programs (EPS runs Ghostscript).
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "MPO", "PPM", "ICO")
+# Not every format that Pillow knows: some run other programs (EPS runs Ghostscript). The bytes
+# tell a file's format; the endings tell which files of a folder are pictures.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "MPO": (".mpo",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "ICO": (".ico",),
+}
+PICTURE_ENDINGS = tuple(ending for endings in FORMATS.values() for ending in endings)
 
 # How to turn a picture upright, by the orientation that a camera writes into EXIF; 1 is upright.
 EXIF_ORIENTATION = 0x0112
@@ -71,11 +86,29 @@ def open_image(
         if isinstance(source, np.ndarray):
             return _from_array(source)
         if isinstance(source, Image.Image):
-            return _from_pil(source, "source", max_pixels)
+            return _from_array(_from_pil(source, "source", max_pixels, _values_of))
         if isinstance(source, str | os.PathLike):
-            with _checked_path(source).open("rb") as file:
-                return _from_file(file, f"source {os.fspath(source)!r}", max_pixels)
-        return _from_file(io.BytesIO(_bytes_of(source)), "source", max_pixels)
+            return _from_array(_from_path(source, "source", max_pixels, _values_of))
+        file = io.BytesIO(_bytes_of(source))
+        return _from_array(_from_file(file, "source", max_pixels, _values_of))
+
+
+def open_stored(
+    path: str | os.PathLike, convert: Callable[[Image.Image], T], *, max_pixels: int = MAX_PIXELS
+) -> T:
+    """Open a file that holds numbers and not colours, such as a density map or a mask.
+
+    Args:
+        path: the file.
+        convert: what to take from the PIL image, which is upright and in the file's own depth.
+        max_pixels: larger ones are refused before they are decoded.
+
+    Raises:
+        FileNotFoundError, ValueError: as `open_image`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _from_path(path, "path", max_pixels, convert)
 
 
 def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
@@ -198,11 +231,20 @@ def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     return x.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
-def _checked_path(source: str | os.PathLike) -> Path:
-    """The path of a file that exists and is not empty."""
-    path, name = Path(os.path.expanduser(source)), f"source {os.fspath(source)!r}"
+def _from_path(
+    source: str | os.PathLike, argument: str, max_pixels: int, values_of: Callable[[Image.Image], T]
+) -> T:
+    with checked_path(source, argument).open("rb") as file:
+        return _from_file(file, f"{argument} {os.fspath(source)!r}", max_pixels, values_of)
+
+
+def checked_path(source: str | os.PathLike, argument: str) -> Path:
+    """The path of a file that exists; errors call it by the argument's name."""
+    path, name = Path(os.path.expanduser(source)), f"{argument} {os.fspath(source)!r}"
     if not os.fspath(source):
-        raise ValueError("source must be a picture, got an empty path; name a file, or upload one")
+        raise ValueError(
+            f"{argument} must be a picture, got an empty path; name a file, or upload one"
+        )
     if "://" in str(os.fspath(source)):
         raise ValueError(f"{name} must be a file here, got a web address; download it first")
     if not path.exists():
@@ -234,7 +276,9 @@ def _bytes_of(source: bytes | BinaryIO) -> bytes:
     )
 
 
-def _from_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+def _from_file(
+    file: BinaryIO, name: str, max_pixels: int, values_of: Callable[[Image.Image], T]
+) -> T:
     """Decode a file that stands at its beginning."""
     head = file.read(16)
     if not head:
@@ -259,28 +303,29 @@ def _from_file(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
             "in a picture viewer and save it as PNG or JPEG"
         ) from None
     with opened:
-        return _from_pil(opened, name, max_pixels)
+        return _from_pil(opened, name, max_pixels, values_of)
 
 
-def _from_pil(opened: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+def _from_pil(
+    opened: Image.Image, name: str, max_pixels: int, values_of: Callable[[Image.Image], T]
+) -> T:
     """Decode a PIL image, unless its header says that it is too large."""
     width, height = opened.size
     if width * height > max_pixels:
         raise ValueError(
             f"{name} has {width} x {height} = {width * height:,} pixels, more than "
-            f"{max_pixels:,}; shrink it, or allow it: open_image(source, max_pixels=...)"
+            f"{max_pixels:,}; shrink it, or allow it with max_pixels="
         )
     try:
         opened.load()  # here, so that a broken file is not taken for broken EXIF
         orientation = _orientation(opened)
         upright = opened.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else opened
-        values = _values_of(upright)
+        return values_of(upright)
     except Exception as error:  # decoders raise anything for a broken file
         raise ValueError(
             f"{name} cannot be decoded ({error}); it is cut off, damaged or of a rare kind: copy "
             "it again, or open it in a picture viewer and save it as PNG or JPEG"
         ) from None
-    return _from_array(values)
 
 
 def _orientation(opened: Image.Image) -> int:

@@ -15,6 +15,7 @@ from labkit.data import (
     load_heritage,
     load_leaves,
     load_streets,
+    read_density_map,
 )
 from labkit.models import feature_layers, load_model
 from labkit.probe import discriminant, features, mean_difference, roc_auc
@@ -210,8 +211,10 @@ def test_the_probe_reads_leaf_health_from_real_features(real_folder, monkeypatch
 
 
 def write_grey(path, value, size=(6, 8)):
+    """A ramp from 0 in the first pixel to the value in the last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+    ramp = np.linspace(0, value, size[0] * size[1]).reshape(size)
+    Image.fromarray(np.rint(ramp).astype(np.uint8)).save(path)
 
 
 @pytest.fixture
@@ -248,7 +251,8 @@ def test_heritage_is_matched_by_name(mexculture):
     ]
     assert heritage.labels.tolist() == [1, 1, 2]
     assert heritage.pictures[0].shape == (6, 8, 3)
-    assert heritage.density_maps[0].unique().item() == pytest.approx(51 / 255)
+    ramp = torch.arange(48).reshape(6, 8) / 47
+    torch.testing.assert_close(heritage.density_maps[0], ramp, atol=0.5 / 51, rtol=0)
     assert heritage.density_maps[1] is None
     assert heritage.fixations[0].tolist() == [[1.5, 2.0], [3.0, 4.5]]
     assert heritage.fixations[2] is None
@@ -306,7 +310,10 @@ def test_a_subset_keeps_all_parts_together(mexculture):
     assert some.names == ["Modern_Bank_CDMX_N_1", "Colonial_Church_Puebla_N_1"]
     assert some.labels.tolist() == [2, 1]
     assert [path.stem for path in some.paths] == some.names
-    assert [density.max().item() for density in some.density_maps] == pytest.approx([1.0, 0.2])
+    assert [path.stem for path in some.density_paths] == [
+        "Modern_Bank_CDMX_GFDM_N_1",
+        "Colonial_Church_Puebla_GFDM_N_1",
+    ]
     assert some.fixations[0] is None and len(some.fixations[1]) == 2
     assert [len(paths) for paths in some.scanpaths] == [0, 2]
     assert len(some.part_masks) == 2
@@ -357,6 +364,20 @@ def test_a_broken_line_of_gaze_is_named(mexculture, line):
         load_heritage(mexculture)
 
 
+def test_maps_of_the_pictures_own_names_serve_and_one_on_its_side_is_refused(tmp_path):
+    for name in ("a", "b"):
+        write_grey(tmp_path / "Images" / f"{name}.png", 90)
+    write_grey(tmp_path / "Density_Maps" / "a.png", 90)
+    write_grey(tmp_path / "Density_Maps" / "b.png", 90, size=(8, 6))
+    heritage = load_heritage(tmp_path)
+    assert heritage.missing == []
+    assert heritage.density_maps[0].shape == (6, 8)
+    with pytest.raises(ValueError, match=r"Density_Maps.b\.png.*rows and columns are swapped"):
+        heritage.density_maps[1]
+    with pytest.raises(ValueError, match="rows and columns are swapped"):
+        heritage.subset([1]).density_maps[0]
+
+
 def test_folders_without_buildings_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder of pictures, got 'nowhere'.*fetch_mexc"):
         load_heritage("nowhere")
@@ -386,3 +407,5 @@ def test_real_gaze_loads(real_folder):
         assert density.max() > 0.9
     photographs = load_heritage(real_folder / "mit1003")
     assert (len(photographs), photographs.missing) == (25, [])
+    for path in photographs.density_paths:
+        assert read_density_map(path).max() == 1.0

@@ -13,8 +13,10 @@ from PIL import Image
 from torchvision import transforms
 
 from labkit.images import (
+    FORMATS,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    PICTURE_ENDINGS,
     center_crop,
     open_image,
     resize_shorter_side,
@@ -73,6 +75,14 @@ def test_a_fresh_python_knows_every_format_too(tmp_path):
     code = f"from labkit.images import open_image; print(open_image({str(path)!r}).shape)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout == "(2, 5, 3)\n", ran.stderr
+
+
+def test_the_endings_of_a_format_are_those_that_pillow_knows():
+    known = Image.registered_extensions()  # an older Pillow knows fewer
+    for name, endings in FORMATS.items():
+        for ending in endings:
+            with case(ending):
+                assert known.get(ending, name) == name and ending in PICTURE_ENDINGS
 
 
 def test_an_open_file_is_read_from_where_it_stands():
