@@ -40,7 +40,7 @@ def fetch(options: argparse.Namespace) -> None:
     root = root_of(options.folder)
     heritage = load_heritage(root)
     for line in heritage.missing:
-        print(f"without its twin: {line}")
+        print(f"no matching file: {line}")
     print(f"{heritage.description}\nin a lab: DATA = {str(root)!r}")
 
 

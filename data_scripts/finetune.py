@@ -40,7 +40,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from tqdm.auto import tqdm
 
 from data_scripts.manifest import sha256
@@ -48,7 +47,8 @@ from labkit.checks import check_count
 from labkit.data import PLANTVILLAGE_FOLDERS, STYLES, load_leaves
 from labkit.engine.contract import untouched
 from labkit.files import write_atomically
-from labkit.images import open_image, resize_shorter_side, to_tensor
+from labkit.gaze_files import pictures_in
+from labkit.images import PICTURE_ENDINGS, open_image, resize_shorter_side, to_tensor
 from labkit.models import Classifier, Preprocessing, load_model
 
 HELD_OUT = 0.2  # of each class
@@ -177,7 +177,7 @@ def _apples(folder: Path) -> bool:
 
 def _plantvillage(color: Path, share: float, seed: int) -> Examples:
     """As many healthy leaves as sick ones, split as lab 1 splits them."""
-    n_of_class = {name: len(_pictures_in(color / name)) for name in PLANTVILLAGE_FOLDERS}
+    n_of_class = {name: len(pictures_in(color / name)) for name in PLANTVILLAGE_FOLDERS}
     for name, n in n_of_class.items():
         _check_enough(name, n)
     n = min(n_of_class.values())
@@ -198,7 +198,7 @@ def _monuments(folder: Path) -> list[Photograph]:
     inner = [path for path in folder.iterdir() if path.is_dir() and path.name.lower() == "images"]
     return [
         Photograph(path, *match.groups())
-        for path in _pictures_in(inner[0] if inner else folder)
+        for path in pictures_in(inner[0] if inner else folder)
         if (match := MONUMENT.fullmatch(path.stem))
     ]
 
@@ -206,22 +206,14 @@ def _monuments(folder: Path) -> list[Photograph]:
 def _class_folders(folder: Path) -> list[Photograph]:
     """The pictures in each folder and below it, each on its own."""
     inner = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
-    of_class = {f.name: _pictures_in(f, "**/*") for f in inner}
+    of_class = {f.name: pictures_in(f, "**/*") for f in inner}
     empty = [name for name, paths in of_class.items() if not paths]
     if empty:
         raise ValueError(
             f"each folder in {folder} must hold pictures of one class, got none in {empty}; "
-            f"they end in {', '.join(IMG_EXTENSIONS)}"
+            f"they end in {', '.join(PICTURE_ENDINGS)}"
         )
     return [Photograph(path, name, path) for name, paths in of_class.items() for path in paths]
-
-
-def _pictures_in(folder: Path, pattern: str = "*") -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.glob(pattern))
-        if path.suffix.lower() in IMG_EXTENSIONS and not path.name.startswith(".")
-    ]
 
 
 def _opened(paths: Sequence[Path], side: int, jobs: int) -> list[np.ndarray]:

@@ -18,28 +18,19 @@ from PIL import Image
 from torch import Tensor
 
 from labkit.assets import FOLDER, asset, assets_in
-from labkit.gaze_files import read_density_map, read_gaze, read_part_mask
+from labkit.gaze_files import (
+    GAZE_FOLDERS,
+    gaze_files,
+    pictures_in,
+    read_density_map,
+    read_gaze,
+    read_part_mask,
+)
 from labkit.images import PICTURE_ENDINGS, open_image
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
 STYLES = ("Prehispanic", "Colonial", "Modern")
-# What MexCulture142 keeps where, by the name of the folder without spaces, and how its files differ
-# from their picture's name, SSS_XXX_YYY_N_#: SSS_XXX_YYY_GFDM_N_# and so on.
-HERITAGE_FOLDERS = {
-    "images": "images",
-    "fixations": "fixations",
-    "scanpaths": "scanpaths",
-    "densitymaps": "density map",
-    "partmasks": "part mask",
-}
-GAZE_ENDINGS = {
-    "density map": PICTURE_ENDINGS,
-    "part mask": PICTURE_ENDINGS,
-    "fixations": (".txt",),
-    "scanpaths": (".txt",),
-}
-HERITAGE_NAME = re.compile(r"_(GazeFix|GFDM|ScanPath|Parts)(?=_N_)|(?<=_N_\d)_P_.*$")
 PROJECT = Path(__file__).parents[1]
 
 
@@ -216,7 +207,7 @@ def _split_by_leaf(
     folder: Path, n_train: int, n_test: int, seed: int
 ) -> tuple[list[Path], list[Path]]:
     """Fill the test set with whole runs of consecutive camera numbers, then the training set."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = pictures_in(folder)
     if len(paths) < n_train + n_test:
         raise ValueError(
             f"{folder} must hold {n_train} + {n_test} pictures, got {len(paths)}; "
@@ -293,7 +284,7 @@ class Heritage:
         part_paths: of the part masks, None where there is none.
         fixations: `[n, 2]`, x and y in pixels of the picture, of all subjects; or None.
         scanpaths: for each subject `[n, 3]`, x, y and duration in seconds; empty if unknown.
-        missing: what lacks its twin or is left out, a line each.
+        missing: what has no matching file and what is left out, in lines to print.
         description: the sentence that notebooks print.
     """
 
@@ -346,14 +337,16 @@ def load_heritage(
 
     Args:
         source: "generated", the pictures that ship with labkit, whose gaze is simulated; or a
-            folder that holds MexCulture142 (Images, Fixations, Density Maps, Scanpaths; what is
-            not there is left out); or a folder of pictures.
+            folder that holds MexCulture142 (Images, Fixations, Density Maps, Scanpaths) or MIT1003
+            (ALLSTIMULI, ALLFIXATIONMAPS), or a part of them; or a folder of pictures. A file with
+            GFDM, fixMap, Parts, GazeFix or ScanPath in its name, as those sets have them, is no
+            picture, even beside the pictures.
         density_maps: a folder of density maps, where they are elsewhere. They belong to the picture
-            of the same name, or of MexCulture142's name for it.
+            of the same name, or of those sets' name for it.
 
     Returns:
-        The pictures in the order of their names. What lacks its twin is listed in `missing`;
-        what has no picture is left out.
+        The pictures in the order of their names, and what belongs to them. `missing` lists
+        pictures without gaze, gaze without a picture, and files and folders that are not read.
 
     Raises:
         FileNotFoundError: a folder is missing.
@@ -369,24 +362,26 @@ def load_heritage(
     folders = {
         kind: path
         for path in sorted(folder.iterdir())
-        if path.is_dir() and (kind := HERITAGE_FOLDERS.get(re.sub(r"[ _-]", "", path.name.lower())))
+        if path.is_dir() and (kind := GAZE_FOLDERS.get(re.sub(r"[ _-]", "", path.name.lower())))
     }
-    folders.setdefault("images", folder)
+    folders = {"picture": folders.get("picture", folder)} | folders
     if density_maps is not None:
         folders["density map"] = _folder(density_maps, "a folder of density maps", "check the path")
     return _heritage(folders, str(source))
 
 
 def _heritage(folders: dict[str, Path], source: str) -> Heritage:
-    images = _by_picture(folders["images"], PICTURE_ENDINGS)
+    found, unread = gaze_files(folders)
+    images, densities, parts, fixations, scanpaths = found.values()
     if not images:
+        there = sorted(path.name for path in folders["picture"].iterdir())[:8]
         raise ValueError(
-            f"source must hold pictures ({', '.join(PICTURE_ENDINGS)}), got {folders['images']} "
-            "without any; pass the folder that holds Images, or the pictures' own"
+            f"source must hold pictures ({', '.join(PICTURE_ENDINGS)}), got {folders['picture']} "
+            f"with {there}; pass the folder that holds Images, or the pictures' own"
         )
-    found = {kind: _by_picture(folders.get(kind), ends) for kind, ends in GAZE_ENDINGS.items()}
-    densities, parts, fixations, scanpaths = found.values()
-    expected = {kind: files for kind, files in found.items() if kind in folders}
+    expected = {
+        k: files for k, files in found.items() if k != "picture" and (files or k in folders)
+    }
     names = sorted(images)
     styles = [name.split("_")[0] for name in names]
     return Heritage(
@@ -399,7 +394,7 @@ def _heritage(folders: dict[str, Path], source: str) -> Heritage:
             read_gaze(fixations[name][0], 2) if name in fixations else None for name in names
         ],
         scanpaths=[[read_gaze(path, 3) for path in scanpaths.get(name, [])] for name in names],
-        missing=_without_twin(images, expected) + _one_too_many(images, expected),
+        missing=_without_twin(images, expected) + _one_too_many(images, expected) + unread,
         description=_description(source, len(names), len(images.keys() & densities)),
     )
 
@@ -412,15 +407,6 @@ def _description(source: str, n: int, n_with_gaze: int) -> str:
             "nobody looked"
         )
     return f"{n} pictures from {Path(source).resolve().name}, {n_with_gaze} with a density map"
-
-
-def _by_picture(folder: Path | None, endings: tuple[str, ...]) -> dict[str, list[Path]]:
-    """The files of a folder by the name of the picture that they belong to."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder else []:
-        if path.suffix.lower() in endings and not path.name.startswith("."):
-            found.setdefault(HERITAGE_NAME.sub("", path.stem), []).append(path)
-    return found
 
 
 def _without_twin(
@@ -440,7 +426,7 @@ def _one_too_many(
     """Files that are not used, because another one goes by the same name; subjects are many."""
     used_once = [images, *(files for kind, files in kinds.items() if kind != "scanpaths")]
     return [
-        f"{path.name} is left out for {first.name}"
+        f"{path.name} is left out: {first.name} has the same name"
         for files in used_once
         for first, *others in files.values()
         for path in others

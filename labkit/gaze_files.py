@@ -1,4 +1,4 @@
-"""Files beside a picture: density maps, part masks, fixations and scanpaths."""
+"""Files beside a picture: density maps, part masks, fixations and scanpaths, and their names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,99 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from labkit.images import checked_path, open_stored
+from labkit.images import PICTURE_ENDINGS, checked_path, open_stored
 
 NEARLY_GREY = 16  # of 255, between the channels of a pixel; colour maps differ by 32 and more
 LOSSY = ("JPEG", "MPO", "JPEG2000")
 NO_INDICES = {"F": "fractions", "LA": "transparency", "PA": "transparency"}
 WAY_TO_GREY = "save the map as grey: plt.imsave('map.png', density, cmap='gray')"
+
+# What MexCulture142 and MIT1003 keep where, by the name of the folder without spaces.
+GAZE_FOLDERS = {
+    "images": "picture",
+    "allstimuli": "picture",
+    "fixations": "fixations",
+    "scanpaths": "scanpaths",
+    "densitymaps": "density map",
+    "allfixationmaps": "density map",
+    "partmasks": "part mask",
+}
+# And by a word in the file's name, wherever it lies: SSS_XXX_YYY_GFDM_N_# and X_fixMap.
+GAZE_WORDS = {
+    "gfdm": "density map",
+    "fixmap": "density map",
+    "parts": "part mask",
+    "gazefix": "fixations",
+    "scanpath": "scanpaths",
+    "fixpts": "fixation picture",
+}
+WORD = re.compile(r"_(GFDM|fixMap|Parts(?=_N_)|GazeFix|ScanPath|fixPts)(?=_|$)", re.IGNORECASE)
+SUBJECT = re.compile(r"(?<=_N_\d)_P_.*$")
+GAZE_ENDINGS = {
+    "picture": PICTURE_ENDINGS,
+    "density map": (*PICTURE_ENDINGS, ".npy"),
+    "part mask": PICTURE_ENDINGS,
+    "fixations": (".txt",),
+    "scanpaths": (".txt",),
+}
+OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
+
+
+def gaze_files(folders: dict[str, Path]) -> tuple[dict[str, dict[str, list[Path]]], list[str]]:
+    """Sort the files of some folders by what they are, and by the picture that they belong to.
+
+    Args:
+        folders: the folder of each kind, that of the pictures first; kinds may share a folder.
+
+    Returns:
+        The files of each kind by the name of their picture; and a line for what is not read.
+    """
+    found: dict[str, dict[str, list[Path]]] = {kind: {} for kind in GAZE_ENDINGS}
+    unread: dict[tuple[Path, str], list[Path]] = {}
+    homes: dict[Path, tuple[str, Path]] = {}
+    for kind, folder in folders.items():
+        homes.setdefault(folder.resolve(), (kind, folder))
+    for home, folder in homes.values():
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or path.name.lower() in OF_THE_SYSTEM:
+                continue
+            ending = path.suffix.lower()
+            kind = kind_in_name(path) or ("density map" if ending == ".npy" else home)
+            if path.is_dir():
+                if home == "picture" and path.resolve() not in homes:
+                    unread[path, "folder"] = [path]
+            elif ending in GAZE_ENDINGS.get(kind, ()):
+                name = SUBJECT.sub("", WORD.sub("", path.stem))
+                found[kind].setdefault(name, []).append(path)
+            else:
+                what = f"{ending or 'such'} files are not read as {kind.removesuffix('s')}s"
+                unread.setdefault((folder, what), []).append(path)
+    return found, [_left_out(paths, what) for (_, what), paths in unread.items()]
+
+
+def pictures_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """The pictures in a folder, sorted; gaze, by its name, and hidden files are none."""
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if path.suffix.lower() in PICTURE_ENDINGS
+        and not path.name.startswith(".")
+        and kind_in_name(path) is None
+    ]
+
+
+def kind_in_name(path: Path) -> str | None:
+    """What a file is by a word in its name, "density map" for `X_GFDM_N_1.png`; None if none."""
+    word = WORD.search(path.stem)
+    return GAZE_WORDS[word[1].lower()] if word else None
+
+
+def _left_out(paths: list[Path], what: str) -> str:
+    first = paths[0].name
+    if what == "folder":
+        return f"the folder {first} is left out: pass it by itself to read what is in it"
+    others = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
+    return f"{first}{others} left out: {what}"
 
 
 def read_density_map(path: str | Path, size: Sequence[int] | None = None) -> Tensor:

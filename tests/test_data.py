@@ -1,5 +1,6 @@
 """The embedded leaves, and PlantVillage's own folders."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from labkit.data import (
+    PICTURE_ENDINGS,
     Leaves,
     _camera_number,
     known_truth,
@@ -143,6 +145,14 @@ def test_what_was_downloaded_goes_by_its_name(plantvillage, monkeypatch, tmp_pat
     (tmp_path / "downloads" / "plantvillage").symlink_to(plantvillage)
     monkeypatch.setattr("labkit.data.PROJECT", tmp_path)
     assert len(load_leaves("plantvillage", n_train=1, n_test=1)[0]) == 2
+
+
+def test_hidden_files_are_no_leaves(plantvillage):
+    for folder in (plantvillage / "raw" / "color").iterdir():
+        (folder / "._0000-uuid___RS_HL 100.JPG").write_bytes(b"of a Mac")
+    with pytest.raises(ValueError, match=r"must hold 15 \+ 6 pictures, got 20"):
+        load_leaves(plantvillage, n_train=15, n_test=6)
+    assert len(load_leaves(plantvillage, n_train=14, n_test=6)[0]) == 28
 
 
 def test_the_split_follows_the_seed(plantvillage):
@@ -288,7 +298,7 @@ def test_gaze_without_picture_and_what_is_there_twice_are_listed(tmp_path):
         "street.jpg has no scanpaths",
         "Modern_Bank_CDMX_ScanPath_N_1_P_1.txt has no picture",
         "Modern_Bank_CDMX_ScanPath_N_1_P_2.txt has no picture",
-        "street.png is left out for street.jpg",
+        "street.png is left out: street.jpg has the same name",
     ]
 
 
@@ -364,6 +374,68 @@ def test_a_broken_line_of_gaze_is_named(mexculture, line):
         load_heritage(mexculture)
 
 
+def names(paths):
+    return [path and path.name for path in paths]
+
+
+def test_pictures_and_gaze_may_lie_side_by_side(tmp_path):
+    for name in (
+        "Modern_Bank_CDMX_N_1.png",
+        "Modern_Bank_CDMX_gfdm_N_1.PNG",
+        "Modern_Bank_CDMX_Parts_N_1.png",
+        "Modern_Spare_Parts_N.png",
+        "i10.JPEG",
+        "i10_fixMap.jpg",
+        "i10_fixPts.jpg",
+        "i11_fixPts.jpg",
+    ):
+        write_grey(tmp_path / name, 90)
+    np.save(tmp_path / "Modern_Spare_Parts_N.npy", np.eye(6, 8))
+    (tmp_path / "Modern_Bank_CDMX_GazeFix_N_1.txt").write_text("1 2\n")
+    heritage = load_heritage(tmp_path, density_maps=tmp_path)
+    assert heritage.names == ["Modern_Bank_CDMX_N_1", "Modern_Spare_Parts_N", "i10"]
+    assert names(heritage.density_paths) == [
+        "Modern_Bank_CDMX_gfdm_N_1.PNG",
+        "Modern_Spare_Parts_N.npy",
+        "i10_fixMap.jpg",
+    ]
+    assert names(heritage.part_paths) == ["Modern_Bank_CDMX_Parts_N_1.png", None, None]
+    assert [None if one is None else one.tolist() for one in heritage.fixations] == [
+        [[1.0, 2.0]],
+        None,
+        None,
+    ]
+    assert heritage.missing[-1] == (
+        "i10_fixPts.jpg and 1 more are left out: .jpg files are not read as fixation pictures"
+    )
+
+
+def test_the_folders_of_mit1003_are_known(tmp_path):
+    write_grey(tmp_path / "ALLSTIMULI" / "i10.jpeg", 90)
+    write_grey(tmp_path / "ALLFIXATIONMAPS" / "i10_fixMap.jpg", 90)
+    write_grey(tmp_path / "ALLFIXATIONMAPS" / "i10_fixPts.jpg", 90)
+    heritage = load_heritage(tmp_path)
+    assert (heritage.names, names(heritage.density_paths)) == (["i10"], ["i10_fixMap.jpg"])
+    assert heritage.missing == [
+        "i10_fixPts.jpg is left out: .jpg files are not read as fixation pictures"
+    ]
+
+
+def test_every_format_is_listed_and_what_is_no_picture_is_said(tmp_path):
+    for number, ending in enumerate(PICTURE_ENDINGS):
+        (tmp_path / f"{number}{ending.upper()}").write_bytes(b"to be opened later")
+    for name in ("._0.png", ".DS_Store", "Thumbs.db", "1.heic", "2.heic", "README"):
+        (tmp_path / name).write_bytes(b"")
+    write_grey(tmp_path / "holiday" / "beach.png", 90)
+    heritage = load_heritage(tmp_path)
+    assert len(heritage) == len(PICTURE_ENDINGS) > 20
+    assert heritage.missing == [
+        "1.heic and 1 more are left out: .heic files are not read as pictures",
+        "README is left out: such files are not read as pictures",
+        "the folder holiday is left out: pass it by itself to read what is in it",
+    ]
+
+
 def test_maps_of_the_pictures_own_names_serve_and_one_on_its_side_is_refused(tmp_path):
     for name in ("a", "b"):
         write_grey(tmp_path / "Images" / f"{name}.png", 90)
@@ -381,8 +453,10 @@ def test_maps_of_the_pictures_own_names_serve_and_one_on_its_side_is_refused(tmp
 def test_folders_without_buildings_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="a folder of pictures, got 'nowhere'.*fetch_mexc"):
         load_heritage("nowhere")
-    with pytest.raises(ValueError, match="must hold pictures"):
-        load_heritage(tmp_path)
+    write_grey(tmp_path / "holiday" / "beach_GFDM.png", 90)
+    for folder, there in ((tmp_path, "holiday"), (tmp_path / "holiday", "beach_GFDM.png")):
+        with pytest.raises(ValueError, match=rf"must hold pictures .* with \['{there}'\]; pass"):
+            load_heritage(folder)
 
 
 def test_streets_show_two_buildings_side_by_side():
@@ -409,3 +483,17 @@ def test_real_gaze_loads(real_folder):
     assert (len(photographs), photographs.missing) == (25, [])
     for path in photographs.density_paths:
         assert read_density_map(path).max() == 1.0
+
+
+@pytest.mark.real
+def test_real_gaze_loads_by_mit1003s_own_names_in_one_folder(real_folder, tmp_path):
+    for path in (real_folder / "mit1003" / "images").iterdir():
+        density = path.parents[1] / "density_maps" / path.name
+        shutil.copy(path, tmp_path / f"{path.stem}.jpeg")
+        shutil.copy(density, tmp_path / f"{path.stem}_fixMap.jpg")
+        shutil.copy(density, tmp_path / f"{path.stem}_fixPts.jpg")
+    heritage = load_heritage(tmp_path)
+    assert len(heritage) == 25 and all(path.suffix == ".jpeg" for path in heritage.paths)
+    assert names(heritage.density_paths) == [f"{name}_fixMap.jpg" for name in heritage.names]
+    assert heritage.pictures[3].shape[:2] == heritage.density_maps[3].shape
+    assert len(heritage.missing) == 1 and " and 24 more are left out" in heritage.missing[0]

@@ -378,7 +378,7 @@ def test_an_archive_of_the_buildings_serves(buildings, site, tmp_path, monkeypat
     archive = archive_of(buildings, tmp_path / "a.zip")
     mexculture(monkeypatch, site, tmp_path / "out", "--from", str(archive))
     said = capsys.readouterr().out
-    assert "without its twin: Modern_Tower_Mexico_N_1.png has no density map\n" in said
+    assert "no matching file: Modern_Tower_Mexico_N_1.png has no density map\n" in said
 
 
 def test_files_of_nakala_are_checked(buildings, site, tmp_path, monkeypatch):

@@ -550,6 +550,7 @@ def test_a_folder_for_each_class(tmp_path):
     write_pictures(tmp_path / "mine" / "dogs", 5, size=(64, 100))
     write_pictures(tmp_path / "mine" / "cats" / "below", 4, size=(20, 30))
     write_pictures(tmp_path / "mine" / ".ipynb_checkpoints", 1)
+    (tmp_path / "mine" / "dogs" / "0.png").rename(tmp_path / "mine" / "dogs" / "0.GIF")
     (tmp_path / "mine" / "cats" / "notes.txt").write_text("no picture")
     (tmp_path / "mine" / "cats" / "._0.png").write_text("what macOS leaves behind")
     pictures, labels, classes, held_out, source = read(tmp_path / "mine")
@@ -572,6 +573,7 @@ def test_a_monument_stays_on_one_side(tmp_path):
         for monument in range(n):
             name = f"{style}_Casa{monument}_Ciudad_N_{{}}.png"
             write_pictures(tmp_path / "Images", 2, name=name)
+            write_pictures(tmp_path / "Images", 2, name=name.replace("_N_", "_GFDM_N_"))
     write_pictures(tmp_path / "Density Maps", 2)
     for folder in (tmp_path, tmp_path / "Images"):
         examples = read(folder, share=0.3)
