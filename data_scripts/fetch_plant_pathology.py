@@ -7,13 +7,13 @@ Kaggle asks for an account and for a yes to the rules of the competition
 (https://www.kaggle.com/c/plant-pathology-2020-fgvc7), and has a client of its own, which this
 script calls: `python -m pip install kaggle`, and a token from the account's settings.
 
-The labelled pictures come to lie in a folder for each class, as data_scripts.finetune wants them.
+The labelled pictures come to lie in a folder for each class, as data_scripts.finetune and
+labkit.data.load_plant_pathology want them.
 Thapa, Zhang, Snavely, Belongie and Khan, "The Plant Pathology Challenge 2020 data set to classify
 foliar disease of apples", Applications in Plant Sciences 2020, https://arxiv.org/abs/2004.11958.
 """
 
 import argparse
-import csv
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_scripts.download import DOWNLOADS, add_options, inside, run, unpack
+from labkit.data import pathology_labels
 
 COMPETITION = "plant-pathology-2020-fgvc7"
 PAGE = f"https://www.kaggle.com/c/{COMPETITION}"
@@ -86,9 +87,12 @@ def sort_by_class(unpacked: Path, folder: Path) -> Counter[str]:
         ValueError: the set has another form, or a picture is missing.
     """
     moves = {}
-    for row in _rows(unpacked / "train.csv"):
-        name = row.pop("image_id")
-        label = next(label for label, value in row.items() if value == "1")
+    if not (unpacked / "train.csv").is_file():
+        raise ValueError(
+            f"the set must hold train.csv, got {sorted(p.name for p in unpacked.iterdir())}; "
+            f"pass {COMPETITION}.zip from {PAGE}"
+        )
+    for name, label in pathology_labels(unpacked / "train.csv"):
         picture = inside(unpacked / "images", f"{name}.jpg")
         if not picture.is_file():
             raise ValueError(f"the set must hold images/{name}.jpg, got none; fetch it again")
@@ -97,24 +101,6 @@ def sort_by_class(unpacked: Path, folder: Path) -> Counter[str]:
         place.parent.mkdir(parents=True, exist_ok=True)
         picture.replace(place)
     return Counter(place.parent.name for place in moves.values())
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        raise ValueError(
-            f"the set must hold train.csv, got {sorted(p.name for p in table.parent.iterdir())}; "
-            f"pass {COMPETITION}.zip from {PAGE}"
-        )
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for number, row in enumerate(rows, start=2):
-        values = [value for name, value in row.items() if name != "image_id"]
-        if "image_id" not in row or sorted(values)[-2:] != ["0", "1"]:
-            raise ValueError(
-                f"train.csv must have image_id and one class with 1 in each line, got "
-                f"{list(row.values())} in line {number}; fetch the set again"
-            )
-    return rows
 
 
 if __name__ == "__main__":

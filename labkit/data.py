@@ -5,6 +5,7 @@ Leaves with their lesions, and buildings with where people looked.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from labkit.assets import FOLDER, asset, assets_in
+from labkit.checks import check_choice, check_count
 from labkit.gaze_files import (
     GAZE_FOLDERS,
     gaze_files,
@@ -26,10 +28,11 @@ from labkit.gaze_files import (
     read_gaze,
     read_part_mask,
 )
-from labkit.images import PICTURE_ENDINGS, open_image
+from labkit.images import PICTURE_ENDINGS, open_image, resize_shorter_side
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
+PATHOLOGY_CLASSES = ("healthy", "multiple_diseases", "rust", "scab")
 STYLES = ("Prehispanic", "Colonial", "Modern")
 PROJECT = Path(__file__).parents[1]
 
@@ -40,11 +43,12 @@ class Leaves:
 
     Attributes:
         pictures: N arrays uint8 `[H, W, 3]`.
-        labels: `[N]`, 0 healthy, 1 black rot.
+        labels: `[N]`, indices into classes: 0 healthy, 1 black rot.
         names: the files they came from.
         leaf_masks: bool `[H, W]`, or None where it is not known which pixels are leaf.
         lesion_masks: bool `[H, W]`, or None where it is not known which pixels are diseased.
         description: the sentence that notebooks print.
+        classes: what the labels mean.
     """
 
     pictures: list[np.ndarray]
@@ -53,7 +57,7 @@ class Leaves:
     leaf_masks: list[np.ndarray | None]
     lesion_masks: list[np.ndarray | None]
     description: str
-    classes: tuple[str, str] = LEAF_CLASSES
+    classes: tuple[str, ...] = LEAF_CLASSES
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -68,9 +72,15 @@ class Leaves:
             [self.leaf_masks[i] for i in chosen],
             [self.lesion_masks[i] for i in chosen],
             self.description,
+            self.classes,
         )
 
     def __add__(self, other: Leaves) -> Leaves:
+        if self.classes != other.classes:
+            raise ValueError(
+                f"leaves must have the same classes to be added, got {self.classes} and "
+                f"{other.classes}; load both with the same classes="
+            )
         return Leaves(
             self.pictures + other.pictures,
             torch.cat([self.labels, other.labels]),
@@ -78,6 +88,7 @@ class Leaves:
             self.leaf_masks + other.leaf_masks,
             self.lesion_masks + other.lesion_masks,
             f"{self.description}; {other.description}",
+            self.classes,
         )
 
     def where(self, label: int) -> Leaves:
@@ -131,8 +142,7 @@ def load_leaves(
         FileNotFoundError: the folder is missing.
         ValueError: it holds no apple leaves, or fewer than asked for.
     """
-    if n_train < 1 or n_test < 1:
-        raise ValueError(f"n_train and n_test must be at least 1, got {n_train} and {n_test}")
+    _check_counts(n_train, n_test)
     if str(source) == "generated":
         return _generated("train", n_train), _generated("test", n_test)
     wanted = (
@@ -141,6 +151,123 @@ def load_leaves(
     )
     way_out = "`python -m data_scripts.fetch_plantvillage` fetches them"
     return _plantvillage(_folder(source, wanted, way_out), n_train, n_test, seed)
+
+
+def load_plant_pathology(
+    source: str | Path = "plant_pathology",
+    *,
+    classes: Sequence[str] = PATHOLOGY_CLASSES,
+    n_train: int = 60,
+    n_test: int = 30,
+    size: int = 256,
+    seed: int = 0,
+) -> tuple[Leaves, Leaves]:
+    """Load apple leaves of Plant Pathology 2020, for training and for testing.
+
+    Thapa, Zhang, Snavely, Belongie and Khan, "The Plant Pathology Challenge 2020 data set to
+    classify foliar disease of apples", https://arxiv.org/abs/2004.11958.
+
+    Args:
+        source: a folder that holds the set, with a folder for each class as data_scripts makes
+            them, or with train.csv and images/ as Kaggle has them; its name alone if in downloads/.
+        classes: at least two of `PATHOLOGY_CLASSES`; a label is an index into them.
+        n_train: pictures a class for training.
+        n_test: pictures a class for testing. No number tells which pictures show the same leaf.
+        size: larger pictures are shrunk to this shorter side, in pixels, to save memory.
+        seed: which pictures are taken.
+
+    Returns:
+        Training and test leaves; neither leaf nor lesions are known.
+
+    Raises:
+        FileNotFoundError: the folder is missing, or a picture that train.csv names.
+        ValueError: a class is unknown, train.csv or the folder has another form, or there are fewer
+            pictures than asked for.
+    """
+    _check_counts(n_train, n_test)
+    if isinstance(classes, str) or len(set(classes)) != len(classes) or len(classes) < 2:
+        raise ValueError(
+            f"classes must be at least two different ones of {', '.join(PATHOLOGY_CLASSES)}, got "
+            f"{classes!r}; for example: classes=('healthy', 'scab')"
+        )
+    check_count("size", size)
+    for name in classes:
+        check_choice("classes", name, PATHOLOGY_CLASSES)
+    way_out = "`python -m data_scripts.fetch_plant_pathology` fetches it from Kaggle"
+    folder = _folder(source, "a folder with Plant Pathology 2020", way_out)
+    paths_of = _pathology_pictures(folder, way_out)
+    parts: tuple[list[tuple[Path, int]], list[tuple[Path, int]]] = ([], [])
+    for label, name in enumerate(classes):
+        _check_enough(f"the class {name} in {folder}", n_train, n_test, paths_of[name])
+        order = np.random.default_rng([seed, label]).permutation(len(paths_of[name]))
+        chosen = [(paths_of[name][i], label) for i in order[: n_train + n_test]]
+        parts[0].extend(chosen[:n_train])
+        parts[1].extend(chosen[n_train:])
+    described = f"Plant Pathology 2020, {{}} apple leaves of each class, from {folder.name}"
+    train, test = (
+        _read(part, described.format(n), tuple(classes), size)
+        for part, n in zip(parts, (n_train, n_test), strict=True)
+    )
+    return train, test
+
+
+def _pathology_pictures(folder: Path, way_out: str) -> dict[str, list[Path]]:
+    """The pictures of each class, from train.csv or from the classes' folders."""
+    if not (folder / "train.csv").is_file():
+        if not any((folder / name).is_dir() for name in PATHOLOGY_CLASSES):
+            raise ValueError(
+                f"source must hold train.csv and images, or a folder for each class, got {folder} "
+                f"with {sorted(path.name for path in folder.iterdir())[:8]}; {way_out}"
+            )
+        return {name: pictures_in(folder / name) for name in PATHOLOGY_CLASSES}
+    paths_of: dict[str, list[Path]] = {name: [] for name in PATHOLOGY_CLASSES}
+    for stem, name in pathology_labels(folder / "train.csv"):
+        path = folder / "images" / f"{stem}.jpg"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"source must hold images/{stem}.jpg, which train.csv names, got {folder} without "
+                f"it; {way_out}"
+            )
+        paths_of[name].append(path)
+    return paths_of
+
+
+def pathology_labels(table: Path) -> list[tuple[str, str]]:
+    """Name and class of each picture in Plant Pathology's train.csv.
+
+    Raises:
+        ValueError: a column is missing, or a line does not have a 1 for a single class.
+    """
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        columns, labels = rows.fieldnames or [], []
+        if not {"image_id", *PATHOLOGY_CLASSES} <= {*columns}:
+            raise ValueError(
+                f"{table.name} must have the columns image_id, {', '.join(PATHOLOGY_CLASSES)}, got "
+                f"{list(columns)}; fetch the set again"
+            )
+        for row in rows:
+            ones = [name for name in PATHOLOGY_CLASSES if row[name] in ("1", "1.0")]
+            if len(ones) != 1 or not row["image_id"]:
+                raise ValueError(
+                    f"{table.name} must have image_id and one class with 1 in each line, got "
+                    f"{list(row.values())} in line {rows.line_num}; fetch the set again"
+                )
+            labels.append((row["image_id"], ones[0]))
+    return labels
+
+
+def _check_counts(n_train: int, n_test: int) -> None:
+    if n_train < 1 or n_test < 1:
+        raise ValueError(f"n_train and n_test must be at least 1, got {n_train} and {n_test}")
+
+
+def _check_enough(what: str, n_train: int, n_test: int, paths: list[Path]) -> None:
+    if len(paths) < n_train + n_test:
+        raise ValueError(
+            f"{what} must hold {n_train} + {n_test} pictures, got {len(paths)}; "
+            "ask for fewer with n_train= and n_test="
+        )
 
 
 def _generated(part: str, n: int) -> Leaves:
@@ -195,7 +322,13 @@ def _plantvillage(folder: Path, n_train: int, n_test: int, seed: int) -> tuple[L
         split = _split_by_leaf(color / name, n_train, n_test, seed)
         for part, paths in zip(parts, split, strict=True):
             part += [(path, label) for path in paths]
-    train, test = (_read(part, folder, n) for part, n in zip(parts, (n_train, n_test), strict=True))
+    train, test = (
+        _read(
+            part,
+            f"PlantVillage, {n} healthy apple leaves and {n} with black rot, from {folder.name}",
+        )
+        for part, n in zip(parts, (n_train, n_test), strict=True)
+    )
     return train, test
 
 
@@ -208,11 +341,7 @@ def _split_by_leaf(
 ) -> tuple[list[Path], list[Path]]:
     """Fill the test set with whole runs of consecutive camera numbers, then the training set."""
     paths = pictures_in(folder)
-    if len(paths) < n_train + n_test:
-        raise ValueError(
-            f"{folder} must hold {n_train} + {n_test} pictures, got {len(paths)}; "
-            "ask for fewer with n_train= and n_test="
-        )
+    _check_enough(str(folder), n_train, n_test, paths)
     paths.sort(key=_camera_number)
     starts = [
         i
@@ -237,17 +366,28 @@ def _camera_number(path: Path) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (path.stem, 0)
 
 
-def _read(part: list[tuple[Path, int]], folder: Path, n: int) -> Leaves:
+def _read(
+    part: list[tuple[Path, int]],
+    description: str,
+    classes: tuple[str, ...] = LEAF_CLASSES,
+    size: int | None = None,
+) -> Leaves:
     paths = [path for path, _ in part]
     return Leaves(
-        pictures=[open_image(path) for path in paths],
+        pictures=[_shrunk(open_image(path), size) for path in paths],
         labels=torch.tensor([label for _, label in part]),
         names=[path.name for path in paths],
         leaf_masks=[_segmented_mask(path) for path in paths],
         lesion_masks=[None] * len(paths),
-        description=f"PlantVillage, {n} healthy apple leaves and {n} with black rot, "
-        f"from {folder.name}",
+        description=description,
+        classes=classes,
     )
+
+
+def _shrunk(picture: np.ndarray, size: int | None) -> np.ndarray:
+    if size is None or min(picture.shape[:2]) <= size:
+        return picture
+    return resize_shorter_side(picture, size)
 
 
 def _segmented_mask(path: Path) -> np.ndarray | None:

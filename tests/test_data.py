@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import case
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from labkit.data import (
+    PATHOLOGY_CLASSES,
     PICTURE_ENDINGS,
     Leaves,
     _camera_number,
     known_truth,
     load_heritage,
     load_leaves,
+    load_plant_pathology,
     load_streets,
     read_density_map,
 )
@@ -196,6 +199,85 @@ def test_folders_that_do_not_serve_are_named(tmp_path, plantvillage):
         load_leaves(tmp_path / "holiday")
     with pytest.raises(ValueError, match=r"must hold 200 \+ 50 pictures, got 20; .*n_train="):
         load_leaves(plantvillage)
+
+
+# Plant Pathology 2020
+
+
+@pytest.fixture
+def pathology(tmp_path):
+    """Four leaves a class as Kaggle has them; the shade of a leaf's picture is its number."""
+    (tmp_path / "images").mkdir()
+    rows = ["image_id,healthy,multiple_diseases,rust,scab"]
+    for number in range(16):
+        flags = ",".join("1" if number % 4 == k else "0" for k in range(4))
+        rows.append(f"Train_{number},{flags}")
+        shade = np.full((30, 40, 3), 10 * number, np.uint8)
+        Image.fromarray(shade).save(tmp_path / "images" / f"Train_{number}.jpg")
+    (tmp_path / "images" / "Test_0.jpg").write_bytes(b"has no label")
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def in_class_folders(folder):
+    """The same leaves as fetch_plant_pathology puts them."""
+    for number in range(16):
+        place = folder / "sorted" / PATHOLOGY_CLASSES[number % 4] / f"Train_{number}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "images" / place.name, place)
+    return folder / "sorted"
+
+
+def test_plant_pathology_is_read_from_its_table_and_from_class_folders(pathology):
+    for folder in (pathology, in_class_folders(pathology)):
+        train, test = load_plant_pathology(
+            folder, classes=("scab", "healthy"), n_train=3, n_test=1, size=15
+        )
+        assert train.labels.tolist() == [0] * 3 + [1] * 3 and test.labels.tolist() == [0, 1]
+        assert train.classes == test.where(1).classes == (train + test).classes
+        assert train.classes == ("scab", "healthy")
+        for leaves in (train, test):
+            numbers = [int(name.removeprefix("Train_")[:-4]) for name in leaves.names]
+            assert [n % 4 for n in numbers] == [3 if k == 0 else 0 for k in leaves.labels]
+            assert all(picture.shape == (15, 20, 3) for picture in leaves.pictures)
+            shades = [picture.mean() / 10 for picture in leaves.pictures]
+            assert shades == pytest.approx(numbers, abs=0.2)
+        assert len({*train.names, *test.names}) == 8
+        assert train.description == (
+            f"Plant Pathology 2020, 3 apple leaves of each class, from {folder.name}"
+        )
+        chosen = [
+            load_plant_pathology(folder, n_train=3, n_test=1, seed=s)[1].names for s in (0, 0, 1)
+        ]
+        assert chosen[0] == chosen[1] != chosen[2]
+    with pytest.raises(ValueError, match=r"the same classes to be added, got \('scab'"):
+        train + load_leaves(n_train=1, n_test=1)[0]
+
+
+def test_what_is_wrong_with_plant_pathology_is_said(pathology):
+    table = (pathology / "train.csv").read_text()
+    cases = [
+        (table, {"classes": "scab"}, r"at least two different ones of healthy, .*got 'scab'; for"),
+        (table, {"classes": ["scab", "scab"]}, "at least two different"),
+        (table, {"classes": ["scab", "rusty"]}, "got 'rusty'; did you mean 'rust'"),
+        (table, {"n_train": 0}, "n_train and n_test must be at least 1, got 0 and 1"),
+        (table, {"size": 0}, "size must be at least 1, got 0"),
+        (table, {"n_train": 4}, r"class healthy in .* must hold 4 \+ 1 pictures, got 4; "),
+        (table.replace("scab", "scabs"), {}, r"the columns .*scab, got \[.*'scabs'\]; fetch"),
+        ("", {}, r"must have the columns image_id, .*, got \[\]"),
+        (table.replace("_5,0,1", "_5,1,1"), {}, r"one class with 1 .*'Train_5', '1'.* in line 7"),
+        (table.replace("_5,0,1,0,0", "_5"), {}, r"one class with 1 .*'Train_5', None.* in line 7"),
+        (table.replace("Train_5", "Train_99"), {}, "hold images/Train_99.jpg, which.*fetch_plant"),
+    ]  # fmt: skip
+    for content, settings, said in cases:
+        (pathology / "train.csv").write_text(content)
+        with case(said), pytest.raises((ValueError, FileNotFoundError), match=said):
+            load_plant_pathology(pathology, **{"n_train": 3, "n_test": 1, **settings})
+    (pathology / "train.csv").unlink()
+    with pytest.raises(ValueError, match=r"train\.csv and images, .*with \['images'\]; .*fetch_p"):
+        load_plant_pathology(pathology)
+    with pytest.raises(FileNotFoundError, match="got 'nowhere'.*data_scripts.fetch_plant"):
+        load_plant_pathology("nowhere")
 
 
 @pytest.mark.real
