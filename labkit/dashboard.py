@@ -10,7 +10,7 @@ import ipywidgets
 from IPython.display import HTML, display
 
 from labkit.figures import OVERLAY_STRENGTH
-from labkit.methods import MAPS, REGISTRY
+from labkit.methods import MAPS, REGISTRY, Options
 from labkit.models import Classifier, Picture, feature_layers, last_conv
 from labkit.widgets import WIDE, Choice, Controls, Slider, front_end_attached
 from labkit.workbench import Workbench
@@ -60,7 +60,10 @@ def _layers(model: Classifier) -> list[str]:
 def _settings(method: str, layers: list[str], usual: str) -> Controls:
     """The controls of one method."""
     record = REGISTRY[method]
-    controls = {name: Slider(*setting) for name, setting in record.settings.items()}
+    controls = {
+        name: Choice(*setting) if isinstance(setting, Options) else Slider(*setting)
+        for name, setting in record.settings.items()
+    }
     if record.needs == MAPS and layers:
         controls = {"layer": Choice("Layer", layers, usual), **controls}
     return Controls(controls)

@@ -47,6 +47,14 @@ class Setting(NamedTuple):
     step: float
 
 
+class Options(NamedTuple):
+    """A setting with a few named values."""
+
+    label: str
+    options: tuple[str, ...]
+    value: str  # where the control starts
+
+
 def _once(settings: Mapping[str, Any], image: Tensor) -> int:
     return 1
 
@@ -88,7 +96,7 @@ class Method:
     title: str
     explain: Explainer
     needs: str
-    settings: Mapping[str, Setting] = field(default_factory=dict)
+    settings: Mapping[str, Setting | Options] = field(default_factory=dict)
     times: Callable[[Mapping[str, Any], Tensor], int] = _once
 
     def explainer(self, model: nn.Module) -> Explainer:
@@ -188,7 +196,10 @@ RECORDS = (
         "biased gradient (lab 3)",
         biased_sensitivity,
         GRADIENT,
-        {"gamma": Setting("Gamma", 0.25, 0.0, 2.0, 0.05)},
+        {
+            "gamma": Setting("Gamma", 0.25, 0.0, 2.0, 0.05),
+            "rule": Options("Rule", ("ratio", "straight-through"), "ratio"),
+        },
     ),
     Method(
         "rise",

@@ -36,6 +36,8 @@ def printed(path, settings, out, real_folder, monkeypatch):
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("0[1-8]_*.ipynb")), ids=lambda p: p.stem)
 def test_the_lab_runs(path, network, real_folder, tmp_path, monkeypatch):
+    if path.stem == "03_biased_gradients" and network == "mobilenet_v2":
+        pytest.skip("lab 3 needs a network without normalisation")
     settings = {"MODEL": network, "DATA": "plantvillage", **OF_A_LAB.get(path.stem, {})}
     settings["DATA"] = str(real_folder / settings["DATA"])
     said = printed(path, settings, tmp_path, real_folder, monkeypatch)

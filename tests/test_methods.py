@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from labkit.explain import learn_perturbation
-from labkit.methods import MAPS, NOTHING, REGISTRY
+from labkit.methods import MAPS, NOTHING, REGISTRY, Options
 from labkit.models import last_conv, load_model
 
 
@@ -24,6 +24,9 @@ def test_each_setting_with_a_control_is_one_of_the_function_and_within_its_ends(
         taken = inspect.signature(method.explainer(model)).parameters
         for setting, control in method.settings.items():
             default = taken[setting].default
+            if isinstance(control, Options):
+                assert control.value == default and default in control.options
+                continue
             assert isinstance(control.value, int) == isinstance(default, int), (name, setting)
             assert control.minimum <= control.value <= control.maximum, (name, setting)
 

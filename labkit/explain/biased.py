@@ -18,6 +18,8 @@ image is signed, and there z / q has no bound.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, get_args
 
 import torch
@@ -28,6 +30,10 @@ from labkit.engine.contract import check_model
 from labkit.engine.plain import plain_weights
 
 Weighted = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear  # z = W a + b
+SIGNED = (  # activations with negative values
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh, nn.Softsign),
+    *(nn.ELU, nn.CELU, nn.SELU, nn.LeakyReLU, nn.PReLU, nn.RReLU),
+)
 STABILISER = 1e-9  # added to |q|, so that z / q is finite
 
 
@@ -46,8 +52,9 @@ def biased(
     as it is, and so does a layer whose weights are read without running it, as in attention.
 
     Common mistake: rule "ratio" in a network with signed values inside, between a convolution and
-    its batch normalisation (ResNets) or at the ends of mobilenet_v2's blocks. The bound on z / q is
-    lost: on a photograph mobilenet_v2's gradient grew from 0.4 to 1e34. Take "straight-through".
+    its batch normalisation or behind a GELU. The bound on z / q is lost: on a photograph
+    mobilenet_v2's gradient grew from 0.4 to 1e34. Such networks are refused; for them there is
+    "straight-through".
 
     Args:
         model: the network, with convolutions or linear layers.
@@ -64,13 +71,15 @@ def biased(
 
     Raises:
         TypeError: model is no `nn.Module`.
-        ValueError: a setting is not one of those above, or the model has no layer to bias, or is
-            biased already.
+        ValueError: a setting is not one of those above, the model has no layer to bias or is biased
+            already, or rule "ratio" has no bound in it.
     """
     check_model(model)
     check_choice("first_layer", first_layer, ("plain", "biased"))
     model = plain_weights(model)
     layers = _layers_of(model)
+    if rule == "ratio" and gamma != 0:
+        _check_bounded(model, layers[1:])
     with torch.inference_mode(False), torch.no_grad():
         # What deepcopy finds in its memo it takes instead of a copy: a layer in two places is
         # replaced by one BiasedLayer in both.
@@ -168,6 +177,25 @@ def _layers_of(model: nn.Module) -> list[Weighted]:
             "any; pass the network itself, for example labkit.models.load_model(...)"
         )
     return layers
+
+
+def _check_bounded(model: nn.Module, layers: Sequence[nn.Module]) -> None:
+    """Refuse a network that makes signed values of what a biased layer gives."""
+    steps = [m for m in model.modules() if not list(m.children()) or _is_norm(m)]
+    steps = [m for m in steps if not isinstance(m, nn.Identity | nn.Dropout)]
+    biased_ones = set(map(id, layers))
+    for layer, behind in pairwise(steps):
+        if id(layer) in biased_ones and (_is_norm(behind) or isinstance(behind, SIGNED)):
+            name = getattr(model, "name", type(model).__name__)
+            raise ValueError(
+                f"rule must be 'straight-through' for {name}, got 'ratio': the "
+                f"{type(behind).__name__} behind a {type(layer).__name__} gives signed values, for "
+                "which z / q has no bound, and the gradient explodes"
+            )
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
 
 
 def _without_first(layers: list[Weighted], first_layer: str) -> list[Weighted]:
