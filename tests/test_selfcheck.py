@@ -689,6 +689,113 @@ def test_an_error_alone_is_no_known_mistake():
     assert verdict.causes == ("error",)
 
 
+# Slips of any exercise
+
+
+def tilted(x, factor, shift):
+    return factor * x + shift
+
+
+def tilting(**settings):
+    def questions(rng):
+        some = {"x": normal(rng, 3, 2), "factor": 1.5, "shift": 0.5}
+        return [
+            Question("random", some),
+            Question("another factor", some | {"factor": -0.7}),
+            Question("another matrix", some | {"x": normal(rng, 2, 4)}),
+        ]
+
+    return doubling(solve=tilted, questions=questions, **settings)
+
+
+TILTED = {
+    "opposite sign": lambda **i: -tilted(**i),
+    "sign lost": lambda **i: tilted(**i).abs(),
+    "negative values cut off": lambda **i: tilted(**i).clamp(min=0),
+    "squared": lambda **i: tilted(**i) ** 2,
+    "root": lambda **i: tilted(**i).sqrt(),
+    "one minus the value": lambda **i: 1 - tilted(**i),
+    "divided by the sum": lambda **i: tilted(**i) / tilted(**i).sum(),
+    "divided by the maximum": lambda **i: tilted(**i) / tilted(**i).max(),
+    "probabilities instead of logits": lambda **i: tilted(**i).softmax(dim=1),
+    "transposed": lambda **i: tilted(**i).T,
+    "columns in reverse order": lambda **i: tilted(**i).flip(1),
+    "too many dimensions": lambda **i: tilted(**i)[None],
+    "factor and shift swapped": lambda x, factor, shift: shift * x + factor,
+    "shift left out": lambda x, factor, shift: factor * x,
+    "factor left out": lambda x, factor, shift: x.square() - 1,  # wrong beyond that as well
+    "multiplied by x": lambda x, factor, shift: x * tilted(x, factor, shift),
+    "sum instead of mean": lambda **i: tilted(**i) * len(i["x"]),
+    "mean instead of sum": lambda **i: tilted(**i) / i["x"].numel(),
+}
+
+
+def test_a_slip_is_named_in_any_exercise_and_earns_what_the_exercise_says():
+    faults = []
+    for name, wrong in TILTED.items():
+        found = [verdict_of(tilting(**more), wrong) for more in ({}, {"slips": {name: 1}})]
+        earned = [0, 0 if name == "factor left out" else 1]
+        if [one.causes for one in found] != 2 * [(name,)] or [
+            one.points for one in found
+        ] != earned:
+            faults.append((name, found[0].causes, found[1].points))
+    assert not faults
+
+
+def test_the_hint_of_a_slip_names_the_argument():
+    said = {name: verdict_of(tilting(), wrong).messages[0] for name, wrong in TILTED.items()}
+    assert "does not depend on `shift`. It is right only if `shift` is 0" in said["shift left out"]
+    assert "stays the same when only `factor` changes" in said["factor left out"]
+    assert "grows with the size of dimension 0 of `x`" in said["sum instead of mean"]
+    assert "divide by the number of values in `x`" in said["mean instead of sum"]
+
+
+def test_a_slip_must_explain_every_reply():
+    def negative_once(x, factor, shift):
+        return tilted(x, factor, shift) * (-1 if factor > 0 else 1)
+
+    assert verdict_of(tilting(), negative_once).causes == ("wrong",)
+    verdict = verdict_of(tilting(slips={"squared": 1}), lambda **i: tilted(**i) ** 2 + 1)
+    assert (verdict.causes, verdict.points) == (("wrong",), 0)
+
+
+def test_a_recorded_mistake_comes_before_a_slip():
+    negative = Mistake("upside down", "Turn it.", lambda **i: -tilted(**i))
+    assert verdict_of(tilting(mistakes=(negative,)), negative.wrong).causes == ("upside down",)
+
+
+def test_two_results_in_the_wrong_order_are_named():
+    def both(x):
+        return x.sum().item(), x.max().item()
+
+    assert verdict_of(doubling(solve=both), lambda x: both(x)[::-1]).causes == ("results swapped",)
+
+
+def test_another_score_of_the_network_is_named(rng):
+    def summed(model, x, target):
+        return model(x)[:, target].sum()
+
+    some = {"model": drawn(rng, "linear", out=(3, 4)), "x": normal(rng, 5, 4)}
+    asked = doubling(
+        solve=summed,
+        questions=lambda rng: [Question(f"class {k}", some | {"target": k}) for k in range(3)],
+    )
+    wrong = {
+        "softmax for logit": lambda logits, target: logits.softmax(1)[:, target],
+        "logarithm of the probability for logit": lambda logits, target: logits.log_softmax(1)[
+            :, target
+        ],
+        "loss for logit": lambda logits, target: -logits.log_softmax(1)[:, target],
+        "all classes at once": lambda logits, target: logits,
+        "the winning class instead of the target": lambda logits, target: logits.amax(1),
+    }
+    for name, seen in wrong.items():
+        verdict = verdict_of(
+            asked, lambda model, x, target, seen=seen: seen(model(x), target).sum()
+        )
+        assert verdict.causes == (name,)
+
+
 # What the student sees
 
 

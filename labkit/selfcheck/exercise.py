@@ -90,6 +90,7 @@ class Exercise(NamedTuple):
     solve: Callable | None = None  # the right answer, same signature as the student's
     questions: Callable[[np.random.Generator], list[Question]] | None = None
     mistakes: tuple[Mistake, ...] = ()
+    slips: Mapping[str, int] = {}  # what a general slip still earns, by the names of slips.py
     separate: Mapping[str, int] = {}  # of the points, those for parts other than "main"
     agree: Callable[[Value, Value, Question], str | None] = agree
     tensors: bool = True  # arrays go in as tensors

@@ -7,11 +7,14 @@ function runs, in this process or in a sandbox, is up to the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from labkit.selfcheck.exercise import CallFailed, Exercise, Mistake, Question, Value, answer
+from labkit.selfcheck.networks import Network
+from labkit.selfcheck.slips import slips
 
 POINTLESS = ("missing", "time", "memory")  # after one of these, asking again is no use
 
@@ -64,7 +67,7 @@ def judge(
     points = points if parts["main"] else 0
     if not wrong:
         return Verdict(True, points, exercise.points, parts, (), (), replies)
-    mistake = likely_mistake(exercise, replies)
+    mistake = likely_mistake(exercise, replies) or ignored_argument(exercise, replies)
     if mistake is None:
         failed = [reply for reply in replies if reply.cause]
         causes = tuple(dict.fromkeys(reply.cause for reply in failed))
@@ -79,18 +82,38 @@ def likely_mistake(exercise: Exercise, replies: Sequence[Reply]) -> Mistake | No
     """The mistake that gives what the student's function gave.
 
     Returns:
-        One that explains every reply, or, worth no
-        points, one that explains all that are wrong, at least one of which must be a value.
+        A recorded mistake or a general slip that explains every reply. Failing that, a recorded
+        mistake, worth no points, that explains all that are wrong. One must be wrong by its value.
     """
     failed = [reply for reply in replies if reply.cause]
     if not any(reply.cause == "wrong" for reply in failed):
         return None
-    for mistake in exercise.mistakes:
+    for mistake in (*exercise.mistakes, *slips(exercise, replies[0].question)):
         if all(_gives(exercise, mistake, reply) for reply in replies):
             return mistake
     for mistake in exercise.mistakes:
         if all(_gives(exercise, mistake, reply) for reply in failed):
             return mistake._replace(points=0)
+    return None
+
+
+def ignored_argument(exercise: Exercise, replies: Sequence[Reply]) -> Mistake | None:
+    """The argument that should change an answer but does not, whatever else is wrong.
+
+    Returns:
+        A mistake worth no points, if two questions differ only in that argument. Questions by
+        hand do not count: too much is 0 or 1 in them.
+    """
+    drawn = [reply for reply in replies if not reply.question.name.startswith("by hand")]
+    for one, two in combinations([reply for reply in drawn if reply.got is not None], 2):
+        name = _only_difference(one.question.inputs, two.question.inputs)
+        if (
+            name
+            and _agree(exercise, one.got, two.got)
+            and not _agree(exercise, one.expected, two.expected)
+        ):
+            hint = f"Your result stays the same when only `{name}` changes. Use `{name}`."
+            return Mistake(f"{name} left out", hint, exercise.solve)
     return None
 
 
@@ -124,6 +147,23 @@ def _gives(exercise: Exercise, mistake: Mistake, reply: Reply) -> bool:
     except Exception as error:
         return reply.cause == "error" and reply.text.startswith(type(error).__name__)
     return reply.cause != "error" and exercise.agree(reply.got, made, reply.question) is None
+
+
+def _only_difference(one: Mapping[str, Value], two: Mapping[str, Value]) -> str | None:
+    different = [name for name in one if not _same(one[name], two[name])]
+    return different[0] if len(different) == 1 else None
+
+
+def _same(one: Value, two: Value) -> bool:
+    if isinstance(one, Network):
+        return all(np.array_equal(one.weights[name], two.weights.get(name)) for name in one.weights)
+    return np.array_equal(one, two)
+
+
+def _agree(exercise: Exercise, one: Value, two: Value) -> bool:
+    """Whether two answers are the same; what is no number agrees with nothing."""
+    pairs = ((one, one), (two, two), (one, two))
+    return all(exercise.agree(*pair, None) is None for pair in pairs)
 
 
 def _sentence(reply: Reply) -> str:
