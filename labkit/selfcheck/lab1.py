@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -34,6 +36,11 @@ def class_means(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return features[labels == 0].mean(dim=0), features[labels == 1].mean(dim=0)
 
 
+def _of_classes(summary: Callable[[Tensor], Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A wrong `class_means` that sums up the pictures of a class in its own way."""
+    return lambda features, labels: (summary(features[labels == 0]), summary(features[labels == 1]))
+
+
 def _class_means_questions(rng: np.random.Generator) -> list[Question]:
     return [
         Question("by hand: five points in the plane", FIVE_POINTS),
@@ -49,40 +56,24 @@ CLASS_MEANS = on_card(
         Mistake(
             "sum instead of mean",
             "Your vectors grow with the number of pictures in a class. What do you divide by?",
-            lambda features, labels: (
-                features[labels == 0].sum(dim=0),
-                features[labels == 1].sum(dim=0),
-            ),
+            _of_classes(lambda some: some.sum(dim=0)),
         ),
         Mistake(
             "divided by all pictures",
             "You divide by the number of all pictures; each class has its own number.",
-            lambda features, labels: (
-                features[labels == 0].sum(dim=0) / len(features),
-                features[labels == 1].sum(dim=0) / len(features),
+            lambda features, labels: _of_classes(lambda some: some.sum(dim=0) / len(features))(
+                features, labels
             ),
-        ),
-        Mistake(
-            "classes swapped",
-            "The first vector is to belong to class 0, the second to class 1.",
-            lambda features, labels: class_means(features, 1 - labels),
         ),
         Mistake(
             "mean over the features instead of the pictures",
-            "You average along the wrong dimension: there is one number for each picture, and "
-            "wanted is one for each feature.",
-            lambda features, labels: (
-                features[labels == 0].mean(dim=1),
-                features[labels == 1].mean(dim=1),
-            ),
+            "You average along the wrong dimension. Return one number for each feature.",
+            _of_classes(lambda some: some.mean(dim=1)),
         ),
         Mistake(
             "median instead of mean",
             "You take the middle value of each feature. A mean uses all of them.",
-            lambda features, labels: (
-                features[labels == 0].median(dim=0).values,
-                features[labels == 1].median(dim=0).values,
-            ),
+            _of_classes(lambda some: some.median(dim=0).values),
         ),
     ),
 )
@@ -111,23 +102,17 @@ MEAN_DIFFERENCE = on_card(
     "lab1.mean_difference",
     solve=mean_difference,
     questions=_mean_difference_questions,
+    slips={"opposite sign": 1},
     mistakes=(
         Mistake(
             "not normalised",
-            "The direction is right, its length is not: w is to have length 1.",
+            "The direction is right, but its length is not 1.",
             _difference,
             points=1,
         ),
         Mistake(
-            "opposite direction",
-            "w points from class 1 to class 0, so that a large score would mean class 0.",
-            lambda features, labels: -mean_difference(features, labels),
-            points=1,
-        ),
-        Mistake(
             "divided by the sum of absolute values",
-            "Which length is meant? Yours makes the absolute values add up to 1; the Euclidean "
-            "length is to be 1.",
+            "Your absolute values add up to 1. The Euclidean length must be 1.",
             lambda features, labels: (
                 _difference(features, labels) / _difference(features, labels).abs().sum()
             ),
@@ -143,23 +128,24 @@ MEAN_DIFFERENCE = on_card(
         ),
         Mistake(
             "sums instead of means",
-            "The classes have different numbers of pictures: with sums the larger class pulls.",
+            "The classes have different numbers of pictures. With sums, the larger class counts "
+            "more.",
             lambda features, labels: _unit(
                 features[labels == 1].sum(dim=0) - features[labels == 0].sum(dim=0)
             ),
         ),
         Mistake(
             "each mean normalised by itself",
-            "You bring both means to length 1 before you take their difference. Normalise the "
-            "difference alone.",
+            "You bring both means to length 1 before you take their difference. Normalise only "
+            "the difference.",
             lambda features, labels: (
                 _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
             ),
         ),
         Mistake(
             "normalised twice",
-            "You bring both means to length 1 before you take their difference. Normalise the "
-            "difference alone.",
+            "You bring both means to length 1 before you take their difference. Normalise only "
+            "the difference.",
             lambda features, labels: _unit(
                 _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
             ),
@@ -190,11 +176,6 @@ DISCRIMINANT = on_card(
             lambda features, w: features * w,
         ),
         Mistake(
-            "mean instead of sum",
-            "You average over the features. A dot product adds up.",
-            lambda features, w: (features * w).mean(dim=1),
-        ),
-        Mistake(
             "summed over the pictures",
             "You add up over the pictures and get a number for each feature.",
             lambda features, w: (features * w).sum(dim=0),
@@ -204,16 +185,6 @@ DISCRIMINANT = on_card(
             "You divide by the length of the features. A picture with long features may score "
             "high.",
             lambda features, w: torch.cosine_similarity(features, w[None], dim=1),
-        ),
-        Mistake(
-            "a column instead of a row of scores",
-            "The numbers are right, their shape is not: wanted is [N], and [N, 1] came.",
-            lambda features, w: features @ w[:, None],
-        ),
-        Mistake(
-            "opposite sign",
-            "A picture in the direction of w must score high.",
-            lambda features, w: -(features @ w),
         ),
     ),
 )
@@ -246,20 +217,15 @@ RATES = on_card(
     "lab1.rates",
     solve=rates,
     questions=_rates_questions,
+    slips={"results swapped": 1},
     mistakes=(
         Mistake(
             "> instead of >=",
-            "A score *on* the threshold is to be called class 1.",
+            "A score *on* the threshold counts as class 1.",
             lambda scores, labels, threshold: (
                 _share(scores[labels == 1] > threshold),
                 _share(scores[labels == 0] > threshold),
             ),
-            points=1,
-        ),
-        Mistake(
-            "rates swapped",
-            "The true positive rate comes first, the false positive rate second.",
-            lambda scores, labels, threshold: rates(scores, 1 - labels, threshold),
             points=1,
         ),
         Mistake(
@@ -272,8 +238,8 @@ RATES = on_card(
         ),
         Mistake(
             "shares of the answers instead of the classes",
-            "You ask how many of those *called* class 1 are right: that is the precision. The "
-            "rates ask how many of each *true* class are called class 1.",
+            "You compute how many of those *called* class 1 are right; that is the precision. A "
+            "rate is how many of a *true* class are called class 1.",
             lambda scores, labels, threshold: (
                 _share(labels[scores >= threshold] == 1),
                 _share(labels[scores >= threshold] == 0),
@@ -294,8 +260,8 @@ RATES = on_card(
         ),
         Mistake(
             "true negatives instead of false positives",
-            "Your second rate is the share of class 0 that is recognised. Wanted is the share "
-            "that is mistaken for class 1.",
+            "Your second rate is the share of class 0 that is recognised. Return the share that "
+            "is mistaken for class 1.",
             lambda scores, labels, threshold: (
                 rates(scores, labels, threshold)[0],
                 1 - rates(scores, labels, threshold)[1],
@@ -379,14 +345,14 @@ ROC_AUC = on_card(
         ),
         Mistake(
             "the AUC of answers at one threshold",
-            "You cut the scores at a threshold first. That throws away their order: the area below "
-            "a curve with a single corner is left.",
+            "You cut the scores at a threshold first. That loses their order, and the curve has "
+            "only one corner.",
             lambda scores, labels: roc_auc((scores >= scores.mean()).double(), labels),
         ),
         Mistake(
             "the AUC of answers at zero",
-            "You cut the scores at a threshold first. That throws away their order: the area below "
-            "a curve with a single corner is left.",
+            "You cut the scores at a threshold first. That loses their order, and the curve has "
+            "only one corner.",
             lambda scores, labels: roc_auc((scores > 0).double(), labels),
         ),
         Mistake(
@@ -396,8 +362,8 @@ ROC_AUC = on_card(
         ),
         Mistake(
             "the curve does not begin at (0, 0)",
-            "Your thresholds are the scores themselves, and at the largest of them some pictures "
-            "are already called class 1. What threshold calls none of them so?",
+            "At your largest threshold, some pictures are already called class 1. Which threshold "
+            "calls no picture class 1?",
             lambda scores, labels: _trapezoids(scores, labels, scores.unique()),
             points=2,
         ),
@@ -431,6 +397,7 @@ PROBE_LOGITS = on_card(
     "lab1.probe_logits",
     solve=probe_logits,
     questions=_probe_logits_questions,
+    slips={"columns in reverse order": 1, "probabilities instead of logits": 1, "transposed": 1},
     mistakes=(
         Mistake(
             "threshold added instead of subtracted",
@@ -439,35 +406,17 @@ PROBE_LOGITS = on_card(
             points=1,
         ),
         Mistake(
-            "classes swapped",
-            "Class 0 has the logit 0 and comes first.",
-            lambda g, threshold: probe_logits(g, threshold).flip(1),
-            points=1,
-        ),
-        Mistake(
             "both logits move",
-            "Your logits are apart by twice the margin, so that the probability differs. The logit "
-            "of class 0 stays 0.",
+            "Your logits differ by twice the margin, so the probability is wrong. Keep the logit "
+            "of class 0 at 0.",
             lambda g, threshold: torch.stack([threshold - g, g - threshold], dim=1),
             points=1,
         ),
         Mistake(
             "the threshold as logit of class 0",
-            "The decision is right, but the logit of class 0 is to be 0. Where does the threshold "
+            "The decision is right, but the logit of class 0 must be 0. Where does the threshold "
             "go instead?",
             lambda g, threshold: torch.stack([torch.full_like(g, threshold), g], dim=1),
-            points=1,
-        ),
-        Mistake(
-            "probabilities instead of logits",
-            "A softmax went over your logits. The network's output is to be what comes before it.",
-            lambda g, threshold: probe_logits(g, threshold).softmax(dim=1),
-            points=1,
-        ),
-        Mistake(
-            "classes along the rows",
-            "Logits have a row for each picture and a column for each class.",
-            lambda g, threshold: probe_logits(g, threshold).T,
             points=1,
         ),
         Mistake(

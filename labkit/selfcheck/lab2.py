@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,19 +11,6 @@ from torch import Tensor, nn
 from labkit.selfcheck.cards import on_card
 from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
-
-Score = Callable[
-    [Tensor, int], Tensor
-]  # logits [1, K] and a target to the number that is explained
-
-
-def _logit(logits: Tensor, target: int) -> Tensor:
-    return logits[0, target]
-
-
-def _probability(logits: Tensor, target: int) -> Tensor:
-    return logits.softmax(dim=1)[0, target]
-
 
 # A linear network, whose gradient is its weight: two channels of 1 x 2 pixels, two classes.
 LINEAR = Network(
@@ -55,68 +41,26 @@ def _explained(rng: np.random.Generator) -> list[Question]:
 # The gradient
 
 
-def input_gradient(
-    model: nn.Module, image: Tensor, target: int, *, score: Score = _logit
-) -> Tensor:
-    """dY/dx; another score makes a mistake."""
+def input_gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
+    """dY/dx, Y the logit of the target."""
     x = image.detach().clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(model(x[None]), target), x)
+    (gradient,) = torch.autograd.grad(model(x[None])[0, target], x)
     return gradient
-
-
-OF_ANOTHER_SCORE = {
-    "softmax for logit": (
-        "You differentiate the probability. It also moves when another class moves, and hardly at "
-        "all where the network is sure. Y is the score before the softmax.",
-        _probability,
-    ),
-    "logarithm of the probability for logit": (
-        "You differentiate the logarithm of the probability. It also moves when another class "
-        "moves. Y is the score before the softmax.",
-        lambda logits, target: logits.log_softmax(dim=1)[0, target],
-    ),
-    "gradient of the loss": (
-        "You differentiate a loss. It falls where the score rises, and mixes all classes.",
-        lambda logits, target: -logits.log_softmax(dim=1)[0, target],
-    ),
-    "the winning class instead of the target": (
-        "You explain the class with the largest score, whatever `target` says.",
-        lambda logits, target: logits.max(),
-    ),
-    "all classes at once": (
-        "You differentiate the sum of all logits. One class is to be explained.",
-        lambda logits, target: logits.sum(),
-    ),
-}
 
 
 INPUT_GRADIENT = on_card(
     "lab2.input_gradient",
     solve=input_gradient,
     questions=_explained,
-    mistakes=(
-        *(
-            Mistake(name, hint, partial(input_gradient, score=score), points=1)
-            for name, (hint, score) in OF_ANOTHER_SCORE.items()
-        ),
-        Mistake(
-            "absolute gradient",
-            "The gradient is to keep its sign; what to do with it is the next exercise.",
-            lambda model, image, target: input_gradient(model, image, target).abs(),
-            points=1,
-        ),
-        Mistake(
-            "the batch dimension left on",
-            "The gradient of the batch came back, [1, C, H, W]. Wanted is that of the image.",
-            lambda model, image, target: input_gradient(model, image, target)[None],
-            points=1,
-        ),
-        Mistake(
-            "gradient times input",
-            "You multiply with the image. Wanted is the gradient alone.",
-            lambda model, image, target: input_gradient(model, image, target) * image,
-        ),
-    ),
+    slips={
+        "softmax for logit": 1,
+        "logarithm of the probability for logit": 1,
+        "loss for logit": 1,
+        "the winning class instead of the target": 1,
+        "all classes at once": 1,
+        "sign lost": 1,
+        "too many dimensions": 1,
+    },
 )
 
 # One number for each pixel
@@ -141,19 +85,9 @@ SENSITIVITY = on_card(
     questions=_gradient_questions,
     mistakes=(
         Mistake(
-            "root of the sum",
-            "You took the length. Sensitivity is the *squared* length.",
-            lambda gradient: gradient.norm(dim=0),
-        ),
-        Mistake(
             "square of the sum",
             "You add up the channels and square then: plus and minus cancel. Square first.",
             lambda gradient: gradient.sum(dim=0).square(),
-        ),
-        Mistake(
-            "mean over the channels instead of their sum",
-            "You divide by the number of channels.",
-            lambda gradient: gradient.square().mean(dim=0),
         ),
         Mistake(
             "absolute values instead of squares",
@@ -186,14 +120,14 @@ SALIENCY = on_card(
     mistakes=(
         Mistake(
             "no absolute value",
-            "A strongly negative derivative matters as much as a positive one. You look for the "
-            "largest value, not for the largest size.",
+            "A strongly negative derivative matters as much as a positive one. Compare absolute "
+            "values.",
             lambda gradient: gradient.amax(dim=0),
         ),
         Mistake(
             "absolute value after the maximum",
-            "You pick the channel first and take its size then. A strongly negative one was "
-            "already lost.",
+            "You pick the channel first and take its absolute value afterwards. A strongly "
+            "negative channel is already lost by then.",
             lambda gradient: gradient.amax(dim=0).abs(),
         ),
         Mistake(
@@ -207,11 +141,6 @@ SALIENCY = on_card(
             lambda gradient: gradient.abs().sum(dim=0),
         ),
         Mistake(
-            "largest square",
-            "You squared. Saliency has the unit of the gradient itself.",
-            lambda gradient: gradient.square().amax(dim=0),
-        ),
-        Mistake(
             "maximum over the wrong dimension",
             "The channels are the first dimension of [C, H, W]; you searched along the last.",
             lambda gradient: gradient.abs().amax(dim=-1),
@@ -222,24 +151,31 @@ SALIENCY = on_card(
 # SmoothGrad
 
 
-def _sigma(image: Tensor, level: float) -> Tensor:
-    return level * (image.max() - image.min())
+def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
+    return torch.stack([input_gradient(model, one, target) for one in images])  # [n, C, H, W]
 
 
-def smoothgrad(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    noise: Tensor,
-    level: float,
-    *,
-    sigma: Callable[[Tensor, float], Tensor | float] = _sigma,
-    summary: Callable[[Tensor], Tensor] = lambda gradients: gradients.mean(dim=0),
-    kept: float = 1.0,
-) -> Tensor:
-    """The mean gradient over noisy copies; the settings exist to make mistakes with."""
-    copies = kept * image + sigma(image, level) * noise  # [n, C, H, W]
-    return summary(torch.stack([input_gradient(model, copy, target) for copy in copies]))
+def _range(image: Tensor) -> Tensor:
+    return image.max() - image.min()
+
+
+def smoothgrad(model: nn.Module, image: Tensor, target: int, noise: Tensor, level: float) -> Tensor:
+    """The mean gradient over noisy copies; the noise's deviation is a share of the range."""
+    return _gradients(model, image + level * _range(image) * noise, target).mean(dim=0)
+
+
+def _mean_of(size: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `smoothgrad` that averages a size of the gradients."""
+    return lambda model, image, target, noise, level: size(
+        _gradients(model, image + level * _range(image) * noise, target)
+    ).mean(dim=0)
+
+
+def _at_level(other: Callable[[Tensor, float], Tensor | float]) -> Callable[..., Tensor]:
+    """A wrong `smoothgrad` with another level of noise."""
+    return lambda image, level, **others: smoothgrad(
+        image=image, level=other(image, level), **others
+    )
 
 
 def _smoothgrad_questions(rng: np.random.Generator) -> list[Question]:
@@ -268,61 +204,53 @@ SMOOTHGRAD = on_card(
     "lab2.smoothgrad",
     solve=smoothgrad,
     questions=_smoothgrad_questions,
+    slips={"sum instead of mean": 1},
     mistakes=(
         Mistake(
-            "sum instead of mean",
-            "Your map grows with the number of copies.",
-            partial(smoothgrad, summary=lambda gradients: gradients.sum(dim=0)),
-            points=1,
-        ),
-        Mistake(
             "mean of absolute gradients",
-            "You take the size of each gradient before you average. Noise has no sign then, and "
-            "cannot cancel any more: that is what averaging is for.",
-            partial(smoothgrad, summary=lambda gradients: gradients.abs().mean(dim=0)),
+            "You take absolute gradients before you average. Noise then has no sign and cannot "
+            "cancel.",
+            _mean_of(torch.abs),
             points=1,
         ),
         Mistake(
             "mean of squared gradients",
-            "You square each gradient before you average. Noise has no sign then, and cannot "
-            "cancel any more: that is what averaging is for.",
-            partial(smoothgrad, summary=lambda gradients: gradients.square().mean(dim=0)),
+            "You square the gradients before you average. Noise then has no sign and cannot "
+            "cancel.",
+            _mean_of(torch.square),
             points=1,
         ),
         Mistake(
             "level taken as the deviation",
             "The level is a *share* of the image's range, from its smallest to its largest value.",
-            partial(smoothgrad, sigma=lambda image, level: level),
+            _at_level(lambda image, level: level / _range(image)),
             points=1,
         ),
         Mistake(
             "level divided by the range",
             "A picture with a larger range must get more noise, not less.",
-            partial(smoothgrad, sigma=lambda image, level: level / (image.max() - image.min())),
+            _at_level(lambda image, level: level / _range(image) ** 2),
             points=1,
         ),
         Mistake(
             "level times the image's own deviation",
             "The level is a share of the range: largest value minus smallest. You take the "
             "image's standard deviation.",
-            partial(smoothgrad, sigma=lambda image, level: level * image.std()),
+            _at_level(lambda image, level: level * image.std() / _range(image)),
             points=1,
         ),
         Mistake(
             "level times the largest value",
             "The range is the largest value *minus the smallest*.",
-            partial(smoothgrad, sigma=lambda image, level: level * image.max()),
+            _at_level(lambda image, level: level * image.max() / _range(image)),
             points=1,
         ),
         Mistake(
             "noise instead of a noisy image",
-            "Your copies hold noise only: where is the image?",
-            partial(smoothgrad, kept=0.0),
-        ),
-        Mistake(
-            "the gradient at the image itself",
-            "Your result does not depend on the noise.",
-            partial(smoothgrad, sigma=lambda image, level: 0.0),
+            "Your copies are only noise. Add it to the image.",
+            lambda model, image, target, noise, level: _gradients(
+                model, level * _range(image) * noise, target
+            ).mean(dim=0),
         ),
     ),
 )
@@ -330,27 +258,31 @@ SMOOTHGRAD = on_card(
 # Integrated gradients
 
 
+def _mean_gradient(
+    model: nn.Module, image: Tensor, target: int, baseline: Tensor, times: Tensor
+) -> Tensor:
+    """Over points on the way from the baseline (t = 0) to the image (t = 1)."""
+    points = baseline + times[:, None, None, None] * (image - baseline)
+    return _gradients(model, points, target).mean(dim=0)
+
+
 def _middles(n_steps: int) -> Tensor:
     return (torch.arange(n_steps) + 0.5) / n_steps
 
 
 def integrated_gradients(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    baseline: Tensor,
-    n_steps: int,
-    *,
-    times: Callable[[int], Tensor] = _middles,
-    factor: Callable[[Tensor, Tensor], Tensor | float] = lambda image, baseline: image - baseline,
-    score: Score = _logit,
+    model: nn.Module, image: Tensor, target: int, baseline: Tensor, n_steps: int
 ) -> Tensor:
-    """The mean gradient along the way times the way; the settings exist to make mistakes with."""
-    way = image - baseline
-    gradients = [
-        input_gradient(model, baseline + t * way, target, score=score) for t in times(n_steps)
-    ]
-    return (torch.stack(gradients).mean(dim=0) * factor(image, baseline)).sum(dim=0)
+    """The way from the baseline times the mean gradient on it, summed over the channels."""
+    gradient = _mean_gradient(model, image, target, baseline, _middles(n_steps))
+    return ((image - baseline) * gradient).sum(dim=0)
+
+
+def _at(times: Callable[[int], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `integrated_gradients` with other points on the way."""
+    return lambda model, image, target, baseline, n_steps: (
+        (image - baseline) * _mean_gradient(model, image, target, baseline, times(n_steps))
+    ).sum(dim=0)
 
 
 def _integrated_questions(rng: np.random.Generator) -> list[Question]:
@@ -375,65 +307,48 @@ INTEGRATED_GRADIENTS = on_card(
     "lab2.integrated_gradients",
     solve=integrated_gradients,
     questions=_integrated_questions,
+    slips={"opposite sign": 2, "sum instead of mean": 2, "softmax for logit": 2},
     mistakes=(
         Mistake(
             "without the way",
-            "You averaged the gradient and stopped there. Multiplied by the way, the values add up "
-            "to a change in score.",
-            partial(integrated_gradients, factor=lambda image, baseline: 1.0),
+            "You averaged the gradients and stopped there. Multiply by the way from baseline to "
+            "image.",
+            lambda n_steps, **others: _mean_gradient(times=_middles(n_steps), **others).sum(dim=0),
             points=1,
         ),
         Mistake(
             "times the image instead of the way",
-            "You multiply with the image. With another baseline than zero the values then do not "
-            "add up to the change in score.",
-            partial(integrated_gradients, factor=lambda image, baseline: image),
-            points=2,
-        ),
-        Mistake(
-            "the way backwards",
-            "The signs are reversed: the way leads from the baseline to the image.",
-            partial(integrated_gradients, factor=lambda image, baseline: baseline - image),
+            "You multiply by the image. Unless the baseline is zero, the values then do not add "
+            "up to the change in score.",
+            lambda image, n_steps, **others: (
+                image * _mean_gradient(image=image, times=_middles(n_steps), **others)
+            ).sum(dim=0),
             points=2,
         ),
         Mistake(
             "right ends instead of midpoints",
-            "The gradient is taken at the end of each step; here it is wanted in the middle.",
-            partial(integrated_gradients, times=lambda n: (torch.arange(n) + 1.0) / n),
+            "You take the gradient at the end of each step. Take it in the middle.",
+            _at(lambda n: (torch.arange(n) + 1.0) / n),
             points=2,
         ),
         Mistake(
             "left ends instead of midpoints",
-            "The gradient is taken at the start of each step; here it is wanted in the middle.",
-            partial(integrated_gradients, times=lambda n: torch.arange(n) / n),
+            "You take the gradient at the start of each step. Take it in the middle.",
+            _at(lambda n: torch.arange(n) / n),
             points=2,
         ),
         Mistake(
             "both ends and what lies between",
             "Your points include the baseline and the image themselves. Take the middles of "
             "`n_steps` equal steps.",
-            partial(integrated_gradients, times=lambda n: torch.linspace(0, 1, n)),
+            _at(lambda n: torch.linspace(0, 1, n)),
             points=2,
         ),
         Mistake(
             "gradient times way, without the integral",
             "You use the gradient at the image alone.",
-            partial(integrated_gradients, times=lambda n: torch.ones(n)),
+            _at(torch.ones),
             points=1,
-        ),
-        Mistake(
-            "sum instead of mean over the steps",
-            "Your map grows with the number of steps. Each step is only 1/n of the way.",
-            lambda model, image, target, baseline, n_steps: (
-                n_steps * integrated_gradients(model, image, target, baseline, n_steps)
-            ),
-            points=2,
-        ),
-        Mistake(
-            "softmax for logit",
-            "Your values add up to a change of the probability. Wanted is that of the logit.",
-            partial(integrated_gradients, score=_probability),
-            points=2,
         ),
     ),
 )
@@ -441,56 +356,64 @@ INTEGRATED_GRADIENTS = on_card(
 # Occlusion
 
 
-def _drop(before: Tensor, after: Tensor) -> Tensor:
-    return before - after
-
-
-def _shared(total: Tensor, windows: Tensor) -> Tensor:
-    return total / windows
-
-
-def occlusion(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    patch: int,
-    stride: int,
-    *,
-    score: Score = _probability,
-    change: Callable[[Tensor, Tensor], Tensor] = _drop,
-    shared: Callable[[Tensor, Tensor], Tensor] = _shared,
-    covered: Callable[[Tensor, slice, slice], Tensor] | None = None,
-) -> Tensor:
-    """The mean drop over the windows on a pixel; the settings exist to make mistakes with."""
+def _windows(image: Tensor, patch: int, stride: int) -> Tensor:
+    """1 inside each window, [n, H, W]."""
     height, width = image.shape[1:]
-    total, windows = torch.zeros(height, width), torch.zeros(height, width)
-    with torch.no_grad():
-        before = score(model(image[None]), target)
-        for top in range(0, height - patch + 1, stride):
-            for left in range(0, width - patch + 1, stride):
-                rows, columns = slice(top, top + patch), slice(left, left + patch)
-                after = score(model((covered or _covered)(image, rows, columns)[None]), target)
-                total[rows, columns] += change(before, after)
-                windows[rows, columns] += 1
-    return shared(total, windows)
+    tops = range(0, height - patch + 1, stride)
+    corners = [(top, left) for top in tops for left in range(0, width - patch + 1, stride)]
+    windows = torch.zeros(len(corners), height, width)
+    for window, (top, left) in zip(windows, corners, strict=True):
+        window[top : top + patch, left : left + patch] = 1
+    return windows
 
 
-def _covered(image: Tensor, rows: slice, columns: slice) -> Tensor:
-    changed = image.clone()
-    changed[:, rows, columns] = 0
-    return changed
+@torch.no_grad()
+def _probabilities(model: nn.Module, images: Tensor, target: int) -> Tensor:
+    return model(images).softmax(dim=1)[:, target]  # [n]
 
 
-def _only_shown(image: Tensor, rows: slice, columns: slice) -> Tensor:
-    changed = torch.zeros_like(image)
-    changed[:, rows, columns] = image[:, rows, columns]
-    return changed
+def _mean_over(windows: Tensor, values: Tensor) -> Tensor:
+    """At each pixel, the mean value of the windows on it."""
+    return torch.einsum("n,nhw->hw", values, windows) / windows.sum(dim=0)
 
 
-def _only_red(image: Tensor, rows: slice, columns: slice) -> Tensor:
-    changed = image.clone()
-    changed[0, rows, columns] = 0
-    return changed
+def occlusion(model: nn.Module, image: Tensor, target: int, patch: int, stride: int) -> Tensor:
+    """The mean drop in probability over the windows on a pixel."""
+    windows = _windows(image, patch, stride)
+    whole = _probabilities(model, image[None], target)
+    covered = _probabilities(model, image * (1 - windows[:, None]), target)
+    return _mean_over(windows, whole - covered)
+
+
+@torch.no_grad()
+def _drop_of_logits(
+    model: nn.Module, image: Tensor, target: int, patch: int, stride: int
+) -> Tensor:
+    windows = _windows(image, patch, stride)
+    covered = model(image * (1 - windows[:, None]))[:, target]
+    return _mean_over(windows, model(image[None])[:, target] - covered)
+
+
+def _wrong_drop(
+    hidden: Callable[[Tensor, Tensor], Tensor], change: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[..., Tensor]:
+    """A wrong `occlusion` that hides other pixels, or compares in another way."""
+
+    def wrong(model: nn.Module, image: Tensor, target: int, patch: int, stride: int) -> Tensor:
+        windows = _windows(image, patch, stride)
+        whole = _probabilities(model, image[None], target)
+        after = _probabilities(model, hidden(image, windows[:, None]), target)
+        return _mean_over(windows, change(whole, after))
+
+    return wrong
+
+
+def _covered(image: Tensor, windows: Tensor) -> Tensor:
+    return image * (1 - windows)
+
+
+def _one_channel_covered(image: Tensor, windows: Tensor) -> Tensor:
+    return torch.cat([_covered(image[:1], windows), image[1:].expand(len(windows), -1, -1, -1)], 1)
 
 
 def _occlusion_questions(rng: np.random.Generator) -> list[Question]:
@@ -515,56 +438,48 @@ OCCLUSION = on_card(
     "lab2.occlusion",
     solve=occlusion,
     questions=_occlusion_questions,
+    slips={"opposite sign": 2, "stride left out": 2},
     mistakes=(
         Mistake(
             "sum instead of mean over the windows",
-            "Where windows overlap you add up their drops, so that the middle of the picture gets "
-            "more than the border. Divide by how many windows cover a pixel.",
-            partial(occlusion, shared=lambda total, windows: total),
+            "You add up the drops where windows overlap. Divide by the number of windows that "
+            "cover a pixel.",
+            lambda image, patch, stride, **others: (
+                occlusion(image=image, patch=patch, stride=stride, **others)
+                * _windows(image, patch, stride).sum(dim=0)
+            ),
             points=2,
         ),
         Mistake(
             "logit for softmax",
-            "You compare logits. Here the drop of the *probability* is wanted.",
-            partial(occlusion, score=_logit),
-            points=2,
-        ),
-        Mistake(
-            "rise instead of drop",
-            "The sign is reversed: where covering lowers the probability, the map is positive.",
-            partial(occlusion, change=lambda before, after: after - before),
+            "You compare logits. Return the drop of the *probability*.",
+            _drop_of_logits,
             points=2,
         ),
         Mistake(
             "the score instead of its drop",
-            "You write down the probability of the covered picture. Compare it with that of the "
-            "whole one.",
-            partial(occlusion, change=lambda before, after: after),
+            "You return the probability of the covered picture. Compare it with that of the whole "
+            "picture.",
+            _wrong_drop(_covered, lambda whole, after: after),
             points=1,
         ),
         Mistake(
             "size of the change",
-            "Covering may also raise the probability; your map has lost the sign.",
-            partial(occlusion, change=lambda before, after: (before - after).abs()),
+            "Covering may also raise the probability. Keep the sign of the change.",
+            _wrong_drop(_covered, lambda whole, after: (whole - after).abs()),
             points=1,
         ),
         Mistake(
             "only the window shown",
             "You hide everything *but* the window.",
-            partial(occlusion, covered=_only_shown),
+            _wrong_drop(torch.mul, torch.sub),
             points=1,
         ),
         Mistake(
             "one channel covered",
-            "You cover one channel; a covered pixel has lost all of its colours.",
-            partial(occlusion, covered=_only_red),
+            "You cover one channel. A covered pixel loses all of its channels.",
+            _wrong_drop(_one_channel_covered, torch.sub),
             points=1,
-        ),
-        Mistake(
-            "windows at every pixel",
-            "Your windows stand at every pixel, whatever `stride` says.",
-            lambda model, image, target, patch, stride: occlusion(model, image, target, patch, 1),
-            points=2,
         ),
     ),
 )

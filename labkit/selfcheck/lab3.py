@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 import numpy as np
 import torch
@@ -37,23 +36,23 @@ def _biased_weight_questions(rng: np.random.Generator) -> list[Question]:
 
 WRONG_WEIGHTS = {
     "no ReLU": (
-        "All weights are scaled, also those that inhibit. Which part of `W` is to weigh more?",
+        "You scale all weights, also the negative ones. Which part of `W` should grow?",
         lambda W, gamma: W + gamma * W,
     ),
     "only the positive weights": (
-        "The negative weights are gone. They are to stay as they are.",
+        "The negative weights are gone. Keep them as they are.",
         lambda W, gamma: (1 + gamma) * W.clamp(min=0),
     ),
     "absolute weights": (
-        "Negative weights are changed too: by their size.",
+        "You also change the negative weights. Keep them as they are.",
         lambda W, gamma: W + gamma * W.abs(),
     ),
     "negative weights raised": (
-        "It is inhibition that weighs more in your weights, and excitation that stays.",
+        "You raise the negative weights. Raise the positive weights instead.",
         lambda W, gamma: W + gamma * W.clamp(max=0),
     ),
     "the addition alone": (
-        "Only what is to be added came back; where is `W` itself?",
+        "You return only the term that is added. Add it to `W`.",
         lambda W, gamma: gamma * W.clamp(min=0),
     ),
 }
@@ -62,14 +61,7 @@ BIASED_WEIGHT = on_card(
     "lab3.biased_weight",
     solve=biased_weight,
     questions=_biased_weight_questions,
-    mistakes=(
-        *(Mistake(name, hint, wrong) for name, (hint, wrong) in WRONG_WEIGHTS.items()),
-        Mistake(
-            "gamma left out",
-            "Your weights do not depend on `gamma`.",
-            lambda W, gamma: W + W.clamp(min=0),
-        ),
-    ),
+    mistakes=(*(Mistake(name, hint, wrong) for name, (hint, wrong) in WRONG_WEIGHTS.items()),),
 )
 
 # One layer: two outputs with the value z
@@ -94,17 +86,18 @@ def _straight_through(z: Tensor, q: Tensor) -> Tensor:
     return z.detach() + q - q.detach()
 
 
-def _layer(
-    a: Tensor,
-    W: Tensor,
-    b: Tensor,
-    gamma: float,
-    *,
-    rule: Rule,
-    weight: Excited = biased_weight,
-    bias: Excited = biased_weight,
-) -> Tensor:
-    return rule(W @ a + b, weight(W, gamma) @ a + bias(b, gamma))
+def _z_and_q(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
+    return W @ a + b, biased_weight(W, gamma) @ a + biased_weight(b, gamma)
+
+
+def _ruled(rule: Rule) -> Callable[..., Tensor]:
+    """A layer under another rule."""
+    return lambda a, W, b, gamma: rule(*_z_and_q(a, W, b, gamma))
+
+
+def _weighted(rule: Rule, weight: Excited, bias: Excited) -> Callable[..., Tensor]:
+    """A layer whose q has other weights and biases."""
+    return lambda a, W, b, gamma: rule(W @ a + b, weight(W, gamma) @ a + bias(b, gamma))
 
 
 def _layer_questions(rng: np.random.Generator) -> list[Question]:
@@ -133,28 +126,28 @@ def _of_layer(rule: Rule, known: Iterable[str]) -> tuple[Mistake, ...]:
     """What goes wrong under either rule; `known` are the wrong weights that show under this one."""
     return (
         *(
-            Mistake(name, hint, partial(_layer, rule=rule, weight=wrong, bias=wrong), points=1)
+            Mistake(name, hint, _weighted(rule, wrong, wrong), points=1)
             for name, (hint, wrong) in WRONG_WEIGHTS.items()
             if name in known
         ),
         Mistake(
             "q goes forward",
-            "The output is that of the biased weights, so that the network's answer changes. The "
-            "value must stay z; only the gradient is another.",
-            partial(_layer, rule=lambda z, q: q),
+            "You return the output of the biased weights, which changes the network's answer. The "
+            "value must stay z; only the gradient changes.",
+            _ruled(lambda z, q: q),
             points=1,
         ),
         Mistake(
             "everything detached",
-            "The output is right, but no gradient reaches the input: too much is held constant.",
-            partial(_layer, rule=lambda z, q: z.detach()),
+            "The output is right, but no gradient reaches the input. You detach too much.",
+            _ruled(lambda z, q: z.detach()),
         ),
     )
 
 
 def ratio_layer(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
     """z, with the gradient of q times z / q."""
-    return _layer(a, W, b, gamma, rule=_ratio)
+    return _ratio(*_z_and_q(a, W, b, gamma))
 
 
 RATIO_LAYER = on_card(
@@ -167,34 +160,33 @@ RATIO_LAYER = on_card(
         *_of_layer(_ratio, set(WRONG_WEIGHTS) - {"no ReLU"}),
         Mistake(
             "the bias left as it is",
-            "Some libraries do it so, but here b' favours excitation like W'.",
-            partial(_layer, rule=_ratio, bias=lambda b, gamma: b),
+            "Some libraries leave the bias as it is. Here, b' favours excitation as W' does.",
+            _weighted(_ratio, biased_weight, lambda b, gamma: b),
             points=2,
         ),
         Mistake(
             "the plain gradient",
-            "The output is right, and the gradient is the plain one. Either nothing is held "
-            "constant, and q cancels; or all weights are raised alike, and the ratio undoes it.",
-            partial(_layer, rule=lambda z, q: q * (z / q)),
+            "The output is right, but the gradient is the plain one. Either nothing is detached, "
+            "or all weights are raised alike; then q cancels.",
+            _ruled(lambda z, q: q * (z / q)),
             points=1,
         ),
         Mistake(
             "q held constant instead of the ratio",
-            "You detached the wrong factor: the gradient must flow through q.",
-            partial(_layer, rule=lambda z, q: q.detach() * (z / q)),
+            "You detached the wrong factor. The gradient must flow through q.",
+            _ruled(lambda z, q: q.detach() * (z / q)),
             points=1,
         ),
         Mistake(
             "the straight-through rule",
-            "That is the straight-through rule, the gradient of q as it is. Here it is scaled with "
-            "the ratio of z and q.",
-            partial(_layer, rule=_straight_through),
+            "That is the straight-through rule. Here the gradient of q is scaled by z / q.",
+            _ruled(_straight_through),
             points=1,
         ),
         Mistake(
             "the ratio upside down",
-            "Multiply q with the ratio: is the result z? Which of the two stands above?",
-            partial(_layer, rule=lambda z, q: q * (q / z).detach()),
+            "Multiply q by your ratio: is the result z? Which of the two is the numerator?",
+            _ruled(lambda z, q: q * (q / z).detach()),
             points=1,
         ),
     ),
@@ -203,7 +195,7 @@ RATIO_LAYER = on_card(
 
 def straight_through_layer(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
     """z, with the gradient of q."""
-    return _layer(a, W, b, gamma, rule=_straight_through)
+    return _straight_through(*_z_and_q(a, W, b, gamma))
 
 
 STRAIGHT_THROUGH_LAYER = on_card(
@@ -215,25 +207,25 @@ STRAIGHT_THROUGH_LAYER = on_card(
         *_of_layer(_straight_through, WRONG_WEIGHTS),
         Mistake(
             "the plain layer",
-            "The output is right, and the gradient is that of z: where does q come in?",
-            partial(_layer, rule=lambda z, q: z),
+            "The output is right, but the gradient is that of z. Use the gradient of q.",
+            _ruled(lambda z, q: z),
         ),
         Mistake(
             "z still on the graph",
-            "The gradient is the sum of two, that of z and that of q. Which of them is not wanted?",
-            partial(_layer, rule=lambda z, q: z + q - q.detach()),
+            "Your gradient is the sum of the gradients of z and q. Only one of them should remain.",
+            _ruled(lambda z, q: z + q - q.detach()),
             points=1,
         ),
         Mistake(
             "both copies of q on the graph",
-            "Nothing of q's gradient is left: the two copies cancel, unless one is held constant.",
-            partial(_layer, rule=lambda z, q: z.detach() + q - q),
+            "The gradient of q is lost: its two copies cancel. Detach one of them.",
+            _ruled(lambda z, q: z.detach() + q - q),
             points=1,
         ),
         Mistake(
             "the ratio rule",
             "That is the rule of a later exercise. Here the gradient of q is not scaled.",
-            partial(_layer, rule=_ratio),
+            _ruled(_ratio),
             points=1,
         ),
     ),
@@ -264,38 +256,38 @@ STABLE_RATIO = on_card(
     mistakes=(
         Mistake(
             "no stabiliser",
-            "0 / 0 is NaN, and one NaN spoils the gradient of the whole network.",
+            "0 / 0 is NaN, and one NaN makes the gradient of the whole network NaN.",
             lambda z, q, epsilon: z / q,
         ),
         Mistake(
             "epsilon always added",
-            "For negative q your epsilon brings the denominator nearer to zero, even onto it. It "
-            "must lead away from zero.",
+            "For negative q, your epsilon moves the denominator towards zero. It must move it "
+            "away from zero.",
             lambda z, q, epsilon: z / (q + epsilon),
             points=1,
         ),
         Mistake(
             "the sign of zero",
-            "`sign` of 0 is 0, so that at q = 0 nothing is added. Which side should zero be on?",
+            "`sign` of 0 is 0, so you add nothing at q = 0. Which sign should 0 get?",
             lambda z, q, epsilon: z / (q + epsilon * q.sign()),
             points=1,
         ),
         Mistake(
             "the sign of q lost",
-            "The denominator is always positive: where q is negative the ratio must change its "
-            "sign.",
+            "Your denominator is always positive. Where q is negative, the ratio must change sign.",
             lambda z, q, epsilon: z / (q.abs() + epsilon),
             points=1,
         ),
         Mistake(
             "epsilon on top as well",
-            "You add epsilon to z, too. 0 / 0 is to become 0.",
+            "You also add epsilon to z. Then 0 / 0 does not become 0.",
             lambda z, q, epsilon: (z + epsilon) / (q + torch.where(q >= 0, epsilon, -epsilon)),
             points=1,
         ),
         Mistake(
             "a smallest size for q",
-            "You raise only those q that are smaller than epsilon. Here every |q| grows by it.",
+            "You change only those |q| that are smaller than epsilon. Here every |q| grows by "
+            "epsilon.",
             lambda z, q, epsilon: (
                 z / torch.where(q >= 0, q.clamp(min=epsilon), q.clamp(max=-epsilon))
             ),
@@ -303,8 +295,7 @@ STABLE_RATIO = on_card(
         ),
         Mistake(
             "NaN replaced afterwards",
-            "0 / 0 is repaired, but 2 / 0 is still not a usable number, and the other values are "
-            "not stabilised.",
+            "You repair only values that are not finite. The other values are not stabilised.",
             lambda z, q, epsilon: (z / q).nan_to_num(0, 0, 0),
         ),
     ),
@@ -313,30 +304,28 @@ STABLE_RATIO = on_card(
 # A network of two layers
 
 
+def _logits(x: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor, gamma: float) -> Tensor:
+    return ratio_layer(torch.relu(W1 @ x + b1), W2, b2, gamma)
+
+
 def biased_gradient(
-    x: Tensor,
-    W1: Tensor,
-    b1: Tensor,
-    W2: Tensor,
-    b2: Tensor,
-    target: int,
-    gamma: float,
-    *,
-    first: Callable[..., Tensor] | None = None,
-    second: Callable[..., Tensor] = ratio_layer,
-    score: Callable[[Tensor, int], Tensor] = lambda logits, target: logits[target],
-    gate: Callable[[Tensor], Tensor] = torch.relu,
+    x: Tensor, W1: Tensor, b1: Tensor, W2: Tensor, b2: Tensor, target: int, gamma: float
 ) -> Tensor:
-    """The gradient of a logit, second layer biased; the settings exist to make mistakes with."""
+    """The gradient of a logit whose last layer follows the ratio rule."""
     x = x.detach().clone().requires_grad_()
-    z = first(x, W1, b1, gamma) if first else W1 @ x + b1
-    logits = second(gate(z), W2, b2, gamma)
-    (gradient,) = torch.autograd.grad(score(logits, target), x)
+    logits = _logits(x, W1, b1, W2, b2, gamma)
+    (gradient,) = torch.autograd.grad(logits[target], x)
     return gradient
 
 
-def _plain(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
-    return W @ a + b
+def _gradient_of(output: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A wrong `biased_gradient`: that of another output of the layers."""
+
+    def wrong(x: Tensor, target: int, **layers: object) -> Tensor:
+        x = x.detach().clone().requires_grad_()
+        return torch.autograd.grad(output(x, **layers)[target], x)[0]
+
+    return wrong
 
 
 def _biased_gradient_questions(rng: np.random.Generator) -> list[Question]:
@@ -374,54 +363,54 @@ BIASED_GRADIENT = on_card(
     "lab3.biased_gradient",
     solve=biased_gradient,
     questions=_biased_gradient_questions,
+    slips={"multiplied by x": 2},
     mistakes=(
         Mistake(
             "the first layer biased as well",
-            "The first layer sees the image, which is signed: there z / q has no bound. Leave it "
-            "as it is.",
-            partial(biased_gradient, first=ratio_layer),
+            "You biased the first layer too. It sees the signed image, where z / q has no bound; "
+            "leave it as it is.",
+            _gradient_of(
+                lambda x, W1, b1, W2, b2, gamma: ratio_layer(
+                    torch.relu(ratio_layer(x, W1, b1, gamma)), W2, b2, gamma
+                )
+            ),
             points=2,
         ),
         Mistake(
             "the wrong layer biased",
             "You biased the first layer and left the second as it is.",
-            partial(biased_gradient, first=ratio_layer, second=_plain),
+            _gradient_of(
+                lambda x, W1, b1, W2, b2, gamma: W2 @ torch.relu(ratio_layer(x, W1, b1, gamma)) + b2
+            ),
             points=1,
         ),
         Mistake(
-            "no layer biased",
-            "That is the plain gradient.",
-            partial(biased_gradient, second=_plain),
-        ),
-        Mistake(
             "the straight-through rule",
-            "The ratio rule is wanted; you used the straight-through rule.",
-            partial(biased_gradient, second=straight_through_layer),
+            "You used the straight-through rule. Use the ratio rule.",
+            _gradient_of(
+                lambda x, W1, b1, W2, b2, gamma: straight_through_layer(
+                    torch.relu(W1 @ x + b1), W2, b2, gamma
+                )
+            ),
             points=2,
         ),
         Mistake(
             "softmax for logit",
             "You differentiate the probability; the score is the logit.",
-            partial(biased_gradient, score=lambda logits, target: logits.softmax(dim=0)[target]),
+            _gradient_of(lambda x, **layers: _logits(x, **layers).softmax(dim=0)),
             points=2,
         ),
         Mistake(
             "all classes at once",
-            "You differentiate the sum of all logits. One class is to be explained.",
-            partial(biased_gradient, score=lambda logits, target: logits.sum()),
+            "You differentiate the sum of all logits. Explain only the class `target`.",
+            _gradient_of(lambda x, **layers: _logits(x, **layers).sum().expand(len(layers["b2"]))),
             points=1,
         ),
         Mistake(
             "no ReLU between the layers",
-            "Between the two layers there is a ReLU: the second one sees no negative values.",
-            partial(biased_gradient, gate=lambda z: z),
+            "The ReLU between the two layers is missing.",
+            _gradient_of(lambda x, W1, b1, W2, b2, gamma: ratio_layer(W1 @ x + b1, W2, b2, gamma)),
             points=1,
-        ),
-        Mistake(
-            "gradient times input",
-            "You multiply with the input. Wanted is the gradient alone.",
-            lambda x, **others: x * biased_gradient(x, **others),
-            points=2,
         ),
     ),
 )
@@ -429,22 +418,25 @@ BIASED_GRADIENT = on_card(
 # Relevance
 
 
-def layer_relevance(
-    a: Tensor,
-    W: Tensor,
-    b: Tensor,
-    R: Tensor,
-    gamma: float,
-    *,
-    weight: Excited = biased_weight,
-    times: Callable[[Tensor], Tensor] = lambda a: a,
-    total: Callable[[Tensor, Tensor], Tensor] = lambda q, terms: q,
-) -> Tensor:
-    """LRP-gamma: R_j = sum_k a_j w'_kj / q_k R_k; the settings exist to make mistakes with."""
-    W_biased = weight(W, gamma)
-    q = W_biased @ a + biased_weight(b, gamma)
-    terms = W_biased * a  # [K, J]
-    return times(a) * (W_biased.T @ (R / total(q, terms)))
+def layer_relevance(a: Tensor, W: Tensor, b: Tensor, R: Tensor, gamma: float) -> Tensor:
+    """LRP-gamma: R_j = a_j sum_k w'_kj R_k / q_k."""
+    _, q = _z_and_q(a, W, b, gamma)
+    return a * (biased_weight(W, gamma).T @ (R / q))
+
+
+def _shared_by(weight: Excited) -> Callable[..., Tensor]:
+    """A wrong `layer_relevance` with other weights."""
+
+    def wrong(a: Tensor, W: Tensor, b: Tensor, R: Tensor, gamma: float) -> Tensor:
+        W_biased = weight(W, gamma)
+        return a * (W_biased.T @ (R / (W_biased @ a + biased_weight(b, gamma))))
+
+    return wrong
+
+
+def _absolute_shares(a: Tensor, W: Tensor, b: Tensor, R: Tensor, gamma: float) -> Tensor:
+    terms = biased_weight(W, gamma) * a  # [K, J]
+    return terms.T @ (R / terms.abs().sum(dim=1))
 
 
 def _relevance_questions(rng: np.random.Generator) -> list[Question]:
@@ -466,40 +458,36 @@ LAYER_RELEVANCE = on_card(
     "lab3.layer_relevance",
     solve=layer_relevance,
     questions=_relevance_questions,
+    slips={"b left out": 2},
     mistakes=(
         *(
-            Mistake(name, hint, partial(layer_relevance, weight=wrong), points=1)
+            Mistake(name, hint, _shared_by(wrong), points=1)
             for name, (hint, wrong) in WRONG_WEIGHTS.items()
             if name != "the addition alone"
         ),
         Mistake(
             "weights that are not biased",
-            "You share out by W, not by W'.",
-            partial(layer_relevance, weight=lambda W, gamma: W),
+            "You share out the relevance by W. Use W'.",
+            _shared_by(lambda W, gamma: W),
             points=1,
         ),
         Mistake(
             "without the inputs",
-            "An input that is zero contributes nothing, and gets relevance from you.",
-            partial(layer_relevance, times=torch.ones_like),
+            "In your result, an input of zero gets relevance. It contributes nothing, so it "
+            "should get none.",
+            lambda a, W, b, R, gamma: biased_weight(W, gamma).T @ (R / _z_and_q(a, W, b, gamma)[1]),
             points=1,
         ),
         Mistake(
             "shares that are not divided by their sum",
-            "Each unit hands out as much as it has; yours hand out more the larger q is.",
-            partial(layer_relevance, total=lambda q, terms: torch.ones_like(q)),
+            "Each unit hands out exactly its relevance. Divide the shares by their sum, q.",
+            lambda a, W, b, R, gamma: a * (biased_weight(W, gamma).T @ R),
             points=1,
         ),
         Mistake(
-            "the bias left out of the sum",
-            "q has a bias too, and so part of the relevance stays with it.",
-            partial(layer_relevance, total=lambda q, terms: terms.sum(dim=1)),
-            points=2,
-        ),
-        Mistake(
             "absolute shares",
-            "You divide by the sum of absolute terms; the terms of q have signs.",
-            partial(layer_relevance, total=lambda q, terms: terms.abs().sum(dim=1)),
+            "You divide by the sum of absolute terms. Keep the signs of the terms of q.",
+            _absolute_shares,
             points=1,
         ),
     ),
