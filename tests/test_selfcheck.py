@@ -79,6 +79,11 @@ def of_logits(changed):
     return wrong
 
 
+def entering(solve, name, change):
+    """A wrong answer: the right one for another value of an argument."""
+    return lambda **inputs: solve(**inputs | {name: change(inputs[name])})
+
+
 # Wrong answers that slips.py knows without being told, by the slip's name.
 FOUND = {
     "lab1.class_means": {
@@ -95,6 +100,7 @@ FOUND = {
         "columns in reverse order": lambda **i: lab1.probe_logits(**i).flip(1),
         "probabilities instead of logits": lambda **i: lab1.probe_logits(**i).softmax(dim=1),
         "transposed": lambda **i: lab1.probe_logits(**i).T,
+        "opposite sign of threshold": lambda g, threshold: lab1.probe_logits(g, -threshold),
     },
     "lab2.input_gradient": {
         "softmax for logit": of_logits(lambda logits: logits.softmax(1)),
@@ -131,12 +137,121 @@ FOUND = {
         "stride left out": lambda **i: lab2.occlusion(**i | {"stride": 1}),
     },
     "lab3.biased_weight": {"gamma left out": lambda W, gamma: W + W.clamp(min=0)},
+    "lab3.stable_ratio": {"sign of q lost": lambda z, q, epsilon: z / (q.abs() + epsilon)},
     "lab3.biased_gradient": {
         "gamma left out": lambda **i: lab3.biased_gradient(**i | {"gamma": 0}),
         "multiplied by x": lambda **i: i["x"] * lab3.biased_gradient(**i),
     },
     "lab3.layer_relevance": {
         "b left out": lambda **i: lab3.layer_relevance(**i | {"b": 0 * i["b"]})
+    },
+    "lab4.class_activation": {
+        "mean instead of sum": lambda **i: lab4.class_activation(**i) / len(i["A"]),
+        "negative values cut off": lambda **i: lab4.class_activation(**i).relu(),
+        "W left out": lambda A, W, target: A.sum(dim=0),
+    },
+    "lab4.channel_weights": {"sum instead of mean": lambda dY_dA: dY_dA.sum(dim=(1, 2))},
+    "lab4.weighted_sum": {
+        "mean instead of sum": lambda **i: lab4.weighted_sum(**i) / len(i["A"]),
+        "divided by the maximum": lambda **i: lab4.weighted_sum(**i) / lab4.weighted_sum(**i).max(),
+        "sign of alpha lost": entering(lab4.weighted_sum, "alpha", torch.abs),
+    },
+    "lab4.upsample": {
+        "height and width swapped": lambda L, height, width: lab4.upsample(L, width, height),
+        "too many dimensions": lambda **i: lab4.upsample(**i)[None, None],
+    },
+    "lab4.fem": {"k left out": lambda A, k: lab4.fem(A, 2.0)},
+    "lab4.gradcam": {
+        "softmax for logit": lambda head, **i: lab4.gradcam(head=lambda A: head(A).softmax(1), **i),
+        "the winning class instead of the target": lambda features, head, image, target: (
+            lab4.gradcam(features, head, image, head(features(image[None])).argmax())
+        ),
+        "all classes at once": lambda head, **i: lab4.gradcam(
+            head=lambda A: head(A).sum(1, keepdim=True).expand(-1, 3), **i
+        ),
+    },
+    "lab5.masked_scores": {
+        "the winning class instead of the target": lambda model, image, target, masks: (
+            model(image * masks[:, None]).softmax(1).amax(1)
+        ),
+        "one minus masks": entering(lab5.masked_scores, "masks", lambda masks: 1 - masks),
+    },
+    "lab5.rise_official": {
+        "p left out": entering(lab5.rise_official, "p", lambda p: 1),
+        "sum instead of mean": lambda **i: lab5.rise_official(**i) * len(i["f"]),
+        "one over p": lambda **i: lab5.rise_official(**i) * i["p"] ** 2,
+        "masks left out": lambda f, masks, p: f.mean() * torch.ones_like(masks[0]) / p,
+        "f left out": lambda f, masks, p: masks.mean(dim=0) / p,
+        "one minus masks": entering(lab5.rise_official, "masks", lambda masks: 1 - masks),
+    },
+    "lab5.rise_coverage": {
+        "masks left out": lambda f, masks: f.mean() * torch.ones_like(masks[0]),
+    },
+    "lab5.smooth_mask": {
+        "down and right swapped": lambda grid, down, right, height, width: lab5.smooth_mask(
+            grid, right, down, height, width
+        ),
+        "one minus the value": lambda **i: 1 - lab5.smooth_mask(**i),
+    },
+    "lab5.hide_superpixels": {
+        "one minus z": entering(lab5.hide_superpixels, "z", lambda z: 1 - z),
+    },
+    "lab5.kernel_weights": {
+        "squared": lambda **i: lab5.kernel_weights(**i) ** 2,
+        "divided by the sum": lambda **i: lab5.kernel_weights(**i) / lab5.kernel_weights(**i).sum(),
+        "root of width": entering(lab5.kernel_weights, "width", lambda width: width**0.5),
+    },
+    "lab5.weighted_ridge": {
+        "pi left out": entering(lab5.weighted_ridge, "pi", torch.ones_like),
+        "pi squared": entering(lab5.weighted_ridge, "pi", torch.square),
+        "root of pi": entering(lab5.weighted_ridge, "pi", torch.sqrt),
+        "alpha left out": entering(lab5.weighted_ridge, "alpha", lambda alpha: 0),
+        "alpha squared": entering(lab5.weighted_ridge, "alpha", lambda alpha: alpha**2),
+    },
+    "lab6.pcc": {
+        "squared": lambda **i: lab6.pcc(**i) ** 2,
+        "sign lost": lambda **i: abs(lab6.pcc(**i)),
+    },
+    "lab6.sim": {"mean instead of sum": lambda S, Q: lab6.sim(S, Q) / S.numel()},
+    "lab6.nss": {
+        "sum instead of mean": lambda S, fixations: lab6.nss(S, fixations) * len(fixations)
+    },
+    "lab6.deletion_curve": {
+        "the winning class instead of the target": lambda model, target, **i: lab6.deletion_curve(
+            lambda x: model(x).sort(dim=1, descending=True).values, target=0, **i
+        ),
+        "opposite sign of S": entering(lab6.deletion_curve, "S", torch.neg),
+    },
+    "lab6.insertion_curve": {
+        "the winning class instead of the target": lambda model, target, **i: lab6.insertion_curve(
+            lambda x: model(x).sort(dim=1, descending=True).values, target=0, **i
+        ),
+        "opposite sign of S": entering(lab6.insertion_curve, "S", torch.neg),
+        "start left out": entering(lab6.insertion_curve, "start", torch.zeros_like),
+        "image and start swapped": lambda image, start, **i: lab6.insertion_curve(
+            image=start, start=image, **i
+        ),
+    },
+    "lab7.loss": {
+        "l1 left out": entering(lab7.loss, "l1", lambda l1: 1.0),
+        "opposite sign of l1": entering(lab7.loss, "l1", lambda l1: -l1),
+    },
+    "lab7.total_variation": {
+        "sum instead of mean": lambda change: lab7.total_variation(change) * change.numel()
+    },
+    "lab7.perturbation_map": {
+        "border left out": entering(lab7.perturbation_map, "border", lambda border: 0),
+        "power left out": entering(lab7.perturbation_map, "power", lambda power: 1.0),
+    },
+    "lab7.centre_of_mass": {
+        "results swapped": lambda relevance: lab7.centre_of_mass(relevance)[::-1]
+    },
+    "lab7.generator": {
+        "n_blocks and n_layers swapped": lambda image, weight, bias, n_blocks, n_layers: (
+            lab7.generator(image, weight, bias, n_layers, n_blocks)
+        ),
+        "n_blocks left out": entering(lab7.generator, "n_blocks", lambda n_blocks: 1),
+        "bias left out": entering(lab7.generator, "bias", torch.zeros_like),
     },
 }
 
@@ -770,7 +885,7 @@ def tilted(x, factor, shift):
 
 def tilting(**settings):
     def questions(rng):
-        some = {"x": normal(rng, 3, 2), "factor": 1.5, "shift": 0.5}
+        some = {"x": normal(rng, 3, 2), "factor": 1.5, "shift": 0.4}
         return [
             Question("random", some),
             Question("another factor", some | {"factor": -0.7}),
@@ -785,7 +900,7 @@ TILTED = {
     "sign lost": lambda **i: tilted(**i).abs(),
     "negative values cut off": lambda **i: tilted(**i).clamp(min=0),
     "squared": lambda **i: tilted(**i) ** 2,
-    "root": lambda **i: tilted(**i).sqrt(),
+    "root": lambda **i: tilted(**i).clamp(min=0).sqrt(),
     "one minus the value": lambda **i: 1 - tilted(**i),
     "divided by the sum": lambda **i: tilted(**i) / tilted(**i).sum(),
     "divided by the maximum": lambda **i: tilted(**i) / tilted(**i).max(),
@@ -794,6 +909,12 @@ TILTED = {
     "columns in reverse order": lambda **i: tilted(**i).flip(1),
     "too many dimensions": lambda **i: tilted(**i)[None],
     "factor and shift swapped": lambda x, factor, shift: shift * x + factor,
+    "factor squared": entering(tilted, "factor", lambda factor: factor**2),
+    "root of shift": entering(tilted, "shift", lambda shift: shift**0.5),
+    "opposite sign of x": entering(tilted, "x", torch.neg),
+    "sign of x lost": entering(tilted, "x", torch.abs),
+    "one over factor": entering(tilted, "factor", lambda factor: 1 / factor),
+    "one minus x": entering(tilted, "x", lambda x: 1 - x),
     "shift left out": lambda x, factor, shift: factor * x,
     "factor left out": lambda x, factor, shift: x.square() - 1,  # wrong beyond that as well
     "multiplied by x": lambda x, factor, shift: x * tilted(x, factor, shift),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labkit.probe import discriminant, mean_difference, roc_auc
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 
 
 def _labels(*values: int) -> np.ndarray:
@@ -52,30 +52,28 @@ CLASS_MEANS = on_card(
     "lab1.class_means",
     solve=class_means,
     questions=_class_means_questions,
-    mistakes=(
-        Mistake(
-            "sum instead of mean",
-            "Your vectors grow with the number of pictures in a class. What do you divide by?",
-            _of_classes(lambda some: some.sum(dim=0)),
-        ),
-        Mistake(
-            "divided by all pictures",
-            "You divide by the number of all pictures; each class has its own number.",
-            lambda features, labels: _of_classes(lambda some: some.sum(dim=0) / len(features))(
-                features, labels
+    mistakes={
+        0: {
+            "sum instead of mean": (
+                "Your vectors grow with the number of pictures in a class. What do you divide by?",
+                _of_classes(lambda some: some.sum(dim=0)),
             ),
-        ),
-        Mistake(
-            "mean over the features instead of the pictures",
-            "You average along the wrong dimension. Return one number for each feature.",
-            _of_classes(lambda some: some.mean(dim=1)),
-        ),
-        Mistake(
-            "median instead of mean",
-            "You take the middle value of each feature. A mean uses all of them.",
-            _of_classes(lambda some: some.median(dim=0).values),
-        ),
-    ),
+            "divided by all pictures": (
+                "You divide by the number of all pictures; each class has its own number.",
+                lambda features, labels: _of_classes(lambda some: some.sum(dim=0) / len(features))(
+                    features, labels
+                ),
+            ),
+            "mean over the features instead of the pictures": (
+                "You average along the wrong dimension. Return one number for each feature.",
+                _of_classes(lambda some: some.mean(dim=1)),
+            ),
+            "median instead of mean": (
+                "You take the middle value of each feature. A mean uses all of them.",
+                _of_classes(lambda some: some.median(dim=0).values),
+            ),
+        },
+    },
 )
 
 # Mean difference
@@ -103,54 +101,48 @@ MEAN_DIFFERENCE = on_card(
     solve=mean_difference,
     questions=_mean_difference_questions,
     slips={"opposite sign": 1},
-    mistakes=(
-        Mistake(
-            "not normalised",
-            "The direction is right, but its length is not 1.",
-            _difference,
-            points=1,
-        ),
-        Mistake(
-            "divided by the sum of absolute values",
-            "Your absolute values add up to 1. The Euclidean length must be 1.",
-            lambda features, labels: (
-                _difference(features, labels) / _difference(features, labels).abs().sum()
+    mistakes={
+        1: {
+            "not normalised": ("The direction is right, but its length is not 1.", _difference),
+            "divided by the sum of absolute values": (
+                "Your absolute values add up to 1. The Euclidean length must be 1.",
+                lambda features, labels: (
+                    _difference(features, labels) / _difference(features, labels).abs().sum()
+                ),
             ),
-            points=1,
-        ),
-        Mistake(
-            "divided by the squared length",
-            "You divide by the squared length. Compute the length of your w: is it 1?",
-            lambda features, labels: (
-                _difference(features, labels) / _difference(features, labels).square().sum()
+            "divided by the squared length": (
+                "You divide by the squared length. Compute the length of your w: is it 1?",
+                lambda features, labels: (
+                    _difference(features, labels) / _difference(features, labels).square().sum()
+                ),
             ),
-            points=1,
-        ),
-        Mistake(
-            "sums instead of means",
-            "The classes have different numbers of pictures. With sums, the larger class counts "
-            "more.",
-            lambda features, labels: _unit(
-                features[labels == 1].sum(dim=0) - features[labels == 0].sum(dim=0)
+        },
+        0: {
+            "sums instead of means": (
+                "The classes have different numbers of pictures. With sums, the larger class "
+                "counts more.",
+                lambda features, labels: _unit(
+                    features[labels == 1].sum(dim=0) - features[labels == 0].sum(dim=0)
+                ),
             ),
-        ),
-        Mistake(
-            "each mean normalised by itself",
-            "You bring both means to length 1 before you take their difference. Normalise only "
-            "the difference.",
-            lambda features, labels: (
-                _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
+            "each mean normalised by itself": (
+                "You bring both means to length 1 before you take their difference. Normalise "
+                "only the difference.",
+                lambda features, labels: (
+                    _unit(features[labels == 1].mean(dim=0))
+                    - _unit(features[labels == 0].mean(dim=0))
+                ),
             ),
-        ),
-        Mistake(
-            "normalised twice",
-            "You bring both means to length 1 before you take their difference. Normalise only "
-            "the difference.",
-            lambda features, labels: _unit(
-                _unit(features[labels == 1].mean(dim=0)) - _unit(features[labels == 0].mean(dim=0))
+            "normalised twice": (
+                "You bring both means to length 1 before you take their difference. Normalise "
+                "only the difference.",
+                lambda features, labels: _unit(
+                    _unit(features[labels == 1].mean(dim=0))
+                    - _unit(features[labels == 0].mean(dim=0))
+                ),
             ),
-        ),
-    ),
+        },
+    },
 )
 
 # Discriminant
@@ -169,24 +161,23 @@ DISCRIMINANT = on_card(
     "lab1.discriminant",
     solve=discriminant,
     questions=_discriminant_questions,
-    mistakes=(
-        Mistake(
-            "product without the sum",
-            "You have a number for each feature of each picture. A dot product adds them up.",
-            lambda features, w: features * w,
-        ),
-        Mistake(
-            "summed over the pictures",
-            "You add up over the pictures and get a number for each feature.",
-            lambda features, w: (features * w).sum(dim=0),
-        ),
-        Mistake(
-            "cosine instead of dot product",
-            "You divide by the length of the features. A picture with long features may score "
-            "high.",
-            lambda features, w: torch.cosine_similarity(features, w[None], dim=1),
-        ),
-    ),
+    mistakes={
+        0: {
+            "product without the sum": (
+                "You have a number for each feature of each picture. A dot product adds them up.",
+                lambda features, w: features * w,
+            ),
+            "summed over the pictures": (
+                "You add up over the pictures and get a number for each feature.",
+                lambda features, w: (features * w).sum(dim=0),
+            ),
+            "cosine instead of dot product": (
+                "You divide by the length of the features. A picture with long features may score "
+                "high.",
+                lambda features, w: torch.cosine_similarity(features, w[None], dim=1),
+            ),
+        },
+    },
 )
 
 # Rates at one threshold
@@ -218,57 +209,53 @@ RATES = on_card(
     solve=rates,
     questions=_rates_questions,
     slips={"results swapped": 1},
-    mistakes=(
-        Mistake(
-            "> instead of >=",
-            "A score *on* the threshold counts as class 1.",
-            lambda scores, labels, threshold: (
-                _share(scores[labels == 1] > threshold),
-                _share(scores[labels == 0] > threshold),
+    mistakes={
+        1: {
+            "> instead of >=": (
+                "A score *on* the threshold counts as class 1.",
+                lambda scores, labels, threshold: (
+                    _share(scores[labels == 1] > threshold),
+                    _share(scores[labels == 0] > threshold),
+                ),
             ),
-            points=1,
-        ),
-        Mistake(
-            "divided by all pictures",
-            "You divide by the number of all pictures. Each rate is a share of one class.",
-            lambda scores, labels, threshold: (
-                ((scores >= threshold) & (labels == 1)).double().mean().item(),
-                ((scores >= threshold) & (labels == 0)).double().mean().item(),
+            "true negatives instead of false positives": (
+                "Your second rate is the share of class 0 that is recognised. Return the share "
+                "that is mistaken for class 1.",
+                lambda scores, labels, threshold: (
+                    rates(scores, labels, threshold)[0],
+                    1 - rates(scores, labels, threshold)[1],
+                ),
             ),
-        ),
-        Mistake(
-            "shares of the answers instead of the classes",
-            "You compute how many of those *called* class 1 are right; that is the precision. A "
-            "rate is how many of a *true* class are called class 1.",
-            lambda scores, labels, threshold: (
-                _share(labels[scores >= threshold] == 1),
-                _share(labels[scores >= threshold] == 0),
+        },
+        0: {
+            "divided by all pictures": (
+                "You divide by the number of all pictures. Each rate is a share of one class.",
+                lambda scores, labels, threshold: (
+                    ((scores >= threshold) & (labels == 1)).double().mean().item(),
+                    ((scores >= threshold) & (labels == 0)).double().mean().item(),
+                ),
             ),
-        ),
-        Mistake(
-            "counts instead of shares",
-            "You count. A rate lies between 0 and 1.",
-            lambda scores, labels, threshold: (
-                ((scores >= threshold) & (labels == 1)).sum().item(),
-                ((scores >= threshold) & (labels == 0)).sum().item(),
+            "shares of the answers instead of the classes": (
+                "You compute how many of those *called* class 1 are right; that is the precision. "
+                "A rate is how many of a *true* class are called class 1.",
+                lambda scores, labels, threshold: (
+                    _share(labels[scores >= threshold] == 1),
+                    _share(labels[scores >= threshold] == 0),
+                ),
             ),
-        ),
-        Mistake(
-            "class 1 below the threshold",
-            "You call class 1 what scores *below* the threshold.",
-            lambda scores, labels, threshold: rates(-scores, labels, -threshold),
-        ),
-        Mistake(
-            "true negatives instead of false positives",
-            "Your second rate is the share of class 0 that is recognised. Return the share that "
-            "is mistaken for class 1.",
-            lambda scores, labels, threshold: (
-                rates(scores, labels, threshold)[0],
-                1 - rates(scores, labels, threshold)[1],
+            "counts instead of shares": (
+                "You count. A rate lies between 0 and 1.",
+                lambda scores, labels, threshold: (
+                    ((scores >= threshold) & (labels == 1)).sum().item(),
+                    ((scores >= threshold) & (labels == 0)).sum().item(),
+                ),
             ),
-            points=1,
-        ),
-    ),
+            "class 1 below the threshold": (
+                "You call class 1 what scores *below* the threshold.",
+                lambda scores, labels, threshold: rates(-scores, labels, -threshold),
+            ),
+        },
+    },
 )
 
 # AUC
@@ -310,72 +297,64 @@ ROC_AUC = on_card(
     "lab1.roc_auc",
     solve=roc_auc,
     questions=_auc_questions,
-    mistakes=(
-        Mistake(
-            "ties count nothing",
-            "Two equal scores are a toss of a coin: such a pair counts one half.",
-            lambda scores, labels: _half_at(scores, labels, 0.0),
-            points=2,
-        ),
-        Mistake(
-            "ties count as won",
-            "Two equal scores are a toss of a coin: such a pair counts one half.",
-            lambda scores, labels: _half_at(scores, labels, 1.0),
-            points=2,
-        ),
-        Mistake(
-            "classes swapped",
-            "You count how often class 0 outscores class 1.",
-            lambda scores, labels: roc_auc(-scores, labels),
-            points=1,
-        ),
-        Mistake(
-            "number of pairs instead of their share",
-            "You count pairs. An AUC lies between 0 and 1.",
-            lambda scores, labels: _half_at(scores, labels, 0.5) * _pairs(scores, labels).numel(),
-            points=1,
-        ),
-        Mistake(
-            "divided by all pairs, also within a class",
-            "You divide by more pairs than you compare: a pair has one picture of each class.",
-            lambda scores, labels: (
-                roc_auc(scores, labels) * _pairs(scores, labels).numel() / len(scores) ** 2
+    mistakes={
+        2: {
+            "ties count nothing": (
+                "Two equal scores are a toss of a coin: such a pair counts one half.",
+                lambda scores, labels: _half_at(scores, labels, 0.0),
             ),
-            points=1,
-        ),
-        Mistake(
-            "the AUC of answers at one threshold",
-            "You cut the scores at a threshold first. That loses their order, and the curve has "
-            "only one corner.",
-            lambda scores, labels: roc_auc((scores >= scores.mean()).double(), labels),
-        ),
-        Mistake(
-            "the AUC of answers at zero",
-            "You cut the scores at a threshold first. That loses their order, and the curve has "
-            "only one corner.",
-            lambda scores, labels: roc_auc((scores > 0).double(), labels),
-        ),
-        Mistake(
-            "accuracy instead of the area",
-            "You compute the share of right answers at one threshold. The area has no threshold.",
-            lambda scores, labels: ((scores >= 0) == (labels == 1)).double().mean().item(),
-        ),
-        Mistake(
-            "the curve does not begin at (0, 0)",
-            "At your largest threshold, some pictures are already called class 1. Which threshold "
-            "calls no picture class 1?",
-            lambda scores, labels: _trapezoids(scores, labels, scores.unique()),
-            points=2,
-        ),
-        Mistake(
-            "ten equal thresholds",
-            "Equally spaced thresholds cut the curve's corners. Where does a count change?",
-            lambda scores, labels: _trapezoids(
-                scores, labels, torch.linspace(scores.min().item(), scores.max().item(), 10)
+            "ties count as won": (
+                "Two equal scores are a toss of a coin: such a pair counts one half.",
+                lambda scores, labels: _half_at(scores, labels, 1.0),
             ),
-            points=1,
-        ),
-    ),
+            "the curve does not begin at (0, 0)": (
+                "At your largest threshold, some pictures are already called class 1. Which "
+                "threshold calls no picture class 1?",
+                lambda scores, labels: _trapezoids(scores, labels, scores.unique()),
+            ),
+        },
+        1: {
+            "classes swapped": (
+                "You count how often class 0 outscores class 1.",
+                lambda scores, labels: roc_auc(-scores, labels),
+            ),
+            "number of pairs instead of their share": (
+                "You count pairs. An AUC lies between 0 and 1.",
+                lambda scores, labels: (
+                    _half_at(scores, labels, 0.5) * _pairs(scores, labels).numel()
+                ),
+            ),
+            "divided by all pairs, also within a class": (
+                "You divide by more pairs than you compare: a pair has one picture of each class.",
+                lambda scores, labels: (
+                    roc_auc(scores, labels) * _pairs(scores, labels).numel() / len(scores) ** 2
+                ),
+            ),
+            "ten equal thresholds": (
+                "Equally spaced thresholds cut the curve's corners. Where does a count change?",
+                lambda scores, labels: _trapezoids(
+                    scores, labels, torch.linspace(scores.min().item(), scores.max().item(), 10)
+                ),
+            ),
+        },
+        0: {
+            "the AUC of answers at one threshold": (
+                "You cut the scores at a threshold first. That loses their order, and the curve "
+                "has only one corner.",
+                lambda scores, labels: roc_auc((scores >= scores.mean()).double(), labels),
+            ),
+            "the AUC of answers at zero": (
+                "You cut the scores at a threshold first. That loses their order, and the curve "
+                "has only one corner.",
+                lambda scores, labels: roc_auc((scores > 0).double(), labels),
+            ),
+            "accuracy instead of the area": (
+                "You compute the share of right answers at one threshold. The area has no "
+                "threshold.",
+                lambda scores, labels: ((scores >= 0) == (labels == 1)).double().mean().item(),
+            ),
+        },
+    },
 )
 
 # The probe as a classifier
@@ -397,36 +376,34 @@ PROBE_LOGITS = on_card(
     "lab1.probe_logits",
     solve=probe_logits,
     questions=_probe_logits_questions,
-    slips={"columns in reverse order": 1, "probabilities instead of logits": 1, "transposed": 1},
-    mistakes=(
-        Mistake(
-            "threshold added instead of subtracted",
-            "At the threshold both logits must be equal. Is yours 0 for g = threshold?",
-            lambda g, threshold: probe_logits(g, -threshold),
-            points=1,
-        ),
-        Mistake(
-            "both logits move",
-            "Your logits differ by twice the margin, so the probability is wrong. Keep the logit "
-            "of class 0 at 0.",
-            lambda g, threshold: torch.stack([threshold - g, g - threshold], dim=1),
-            points=1,
-        ),
-        Mistake(
-            "the threshold as logit of class 0",
-            "The decision is right, but the logit of class 0 must be 0. Where does the threshold "
-            "go instead?",
-            lambda g, threshold: torch.stack([torch.full_like(g, threshold), g], dim=1),
-            points=1,
-        ),
-        Mistake(
-            "answers instead of logits",
-            "You give 0 or 1. A logit says how far from the threshold the picture is.",
-            lambda g, threshold: torch.stack(
-                [torch.zeros_like(g), (g >= threshold).to(g.dtype)], dim=1
+    slips={
+        "columns in reverse order": 1,
+        "probabilities instead of logits": 1,
+        "transposed": 1,
+        "opposite sign of threshold": 1,
+    },
+    mistakes={
+        1: {
+            "both logits move": (
+                "Your logits differ by twice the margin, so the probability is wrong. Keep the "
+                "logit of class 0 at 0.",
+                lambda g, threshold: torch.stack([threshold - g, g - threshold], dim=1),
             ),
-        ),
-    ),
+            "the threshold as logit of class 0": (
+                "The decision is right, but the logit of class 0 must be 0. Where does the "
+                "threshold go instead?",
+                lambda g, threshold: torch.stack([torch.full_like(g, threshold), g], dim=1),
+            ),
+        },
+        0: {
+            "answers instead of logits": (
+                "You give 0 or 1. A logit says how far from the threshold the picture is.",
+                lambda g, threshold: torch.stack(
+                    [torch.zeros_like(g), (g >= threshold).to(g.dtype)], dim=1
+                ),
+            ),
+        },
+    },
 )
 
 EXERCISES = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # A linear network, whose gradient is its weight: two channels of 1 x 2 pixels, two classes.
@@ -83,28 +83,26 @@ SENSITIVITY = on_card(
     "lab2.sensitivity",
     solve=sensitivity,
     questions=_gradient_questions,
-    mistakes=(
-        Mistake(
-            "square of the sum",
-            "You add up the channels and square then: plus and minus cancel. Square first.",
-            lambda gradient: gradient.sum(dim=0).square(),
-        ),
-        Mistake(
-            "absolute values instead of squares",
-            "You add up absolute values. Which power makes large values stand out?",
-            lambda gradient: gradient.abs().sum(dim=0),
-        ),
-        Mistake(
-            "the largest channel instead of the sum",
-            "You keep one channel of each pixel. In a length all of them count.",
-            lambda gradient: gradient.square().amax(dim=0),
-        ),
-        Mistake(
-            "summed over the wrong dimension",
-            "The channels are the first dimension of [C, H, W]; you added up over the last.",
-            lambda gradient: gradient.square().sum(dim=-1),
-        ),
-    ),
+    mistakes={
+        0: {
+            "square of the sum": (
+                "You add up the channels and square then: plus and minus cancel. Square first.",
+                lambda gradient: gradient.sum(dim=0).square(),
+            ),
+            "absolute values instead of squares": (
+                "You add up absolute values. Which power makes large values stand out?",
+                lambda gradient: gradient.abs().sum(dim=0),
+            ),
+            "the largest channel instead of the sum": (
+                "You keep one channel of each pixel. In a length all of them count.",
+                lambda gradient: gradient.square().amax(dim=0),
+            ),
+            "summed over the wrong dimension": (
+                "The channels are the first dimension of [C, H, W]; you added up over the last.",
+                lambda gradient: gradient.square().sum(dim=-1),
+            ),
+        },
+    },
 )
 
 
@@ -117,35 +115,32 @@ SALIENCY = on_card(
     "lab2.saliency",
     solve=saliency,
     questions=_gradient_questions,
-    mistakes=(
-        Mistake(
-            "no absolute value",
-            "A strongly negative derivative matters as much as a positive one. Compare absolute "
-            "values.",
-            lambda gradient: gradient.amax(dim=0),
-        ),
-        Mistake(
-            "absolute value after the maximum",
-            "You pick the channel first and take its absolute value afterwards. A strongly "
-            "negative channel is already lost by then.",
-            lambda gradient: gradient.amax(dim=0).abs(),
-        ),
-        Mistake(
-            "mean over the channels",
-            "You average the channels. Simonyan et al. keep one of them: which?",
-            lambda gradient: gradient.abs().mean(dim=0),
-        ),
-        Mistake(
-            "sum over the channels",
-            "You add up the channels. Simonyan et al. keep one of them: which?",
-            lambda gradient: gradient.abs().sum(dim=0),
-        ),
-        Mistake(
-            "maximum over the wrong dimension",
-            "The channels are the first dimension of [C, H, W]; you searched along the last.",
-            lambda gradient: gradient.abs().amax(dim=-1),
-        ),
-    ),
+    mistakes={
+        0: {
+            "no absolute value": (
+                "A strongly negative derivative matters as much as a positive one. Compare "
+                "absolute values.",
+                lambda gradient: gradient.amax(dim=0),
+            ),
+            "absolute value after the maximum": (
+                "You pick the channel first and take its absolute value afterwards. A strongly "
+                "negative channel is already lost by then.",
+                lambda gradient: gradient.amax(dim=0).abs(),
+            ),
+            "mean over the channels": (
+                "You average the channels. Simonyan et al. keep one of them: which?",
+                lambda gradient: gradient.abs().mean(dim=0),
+            ),
+            "sum over the channels": (
+                "You add up the channels. Simonyan et al. keep one of them: which?",
+                lambda gradient: gradient.abs().sum(dim=0),
+            ),
+            "maximum over the wrong dimension": (
+                "The channels are the first dimension of [C, H, W]; you searched along the last.",
+                lambda gradient: gradient.abs().amax(dim=-1),
+            ),
+        },
+    },
 )
 
 # SmoothGrad
@@ -205,54 +200,46 @@ SMOOTHGRAD = on_card(
     solve=smoothgrad,
     questions=_smoothgrad_questions,
     slips={"sum instead of mean": 1},
-    mistakes=(
-        Mistake(
-            "mean of absolute gradients",
-            "You take absolute gradients before you average. Noise then has no sign and cannot "
-            "cancel.",
-            _mean_of(torch.abs),
-            points=1,
-        ),
-        Mistake(
-            "mean of squared gradients",
-            "You square the gradients before you average. Noise then has no sign and cannot "
-            "cancel.",
-            _mean_of(torch.square),
-            points=1,
-        ),
-        Mistake(
-            "level taken as the deviation",
-            "The level is a *share* of the image's range, from its smallest to its largest value.",
-            _at_level(lambda image, level: level / _range(image)),
-            points=1,
-        ),
-        Mistake(
-            "level divided by the range",
-            "A picture with a larger range must get more noise, not less.",
-            _at_level(lambda image, level: level / _range(image) ** 2),
-            points=1,
-        ),
-        Mistake(
-            "level times the image's own deviation",
-            "The level is a share of the range: largest value minus smallest. You take the "
-            "image's standard deviation.",
-            _at_level(lambda image, level: level * image.std() / _range(image)),
-            points=1,
-        ),
-        Mistake(
-            "level times the largest value",
-            "The range is the largest value *minus the smallest*.",
-            _at_level(lambda image, level: level * image.max() / _range(image)),
-            points=1,
-        ),
-        Mistake(
-            "noise instead of a noisy image",
-            "Your copies are only noise. Add it to the image.",
-            lambda model, image, target, noise, level: _gradients(
-                model, level * _range(image) * noise, target
-            ).mean(dim=0),
-        ),
-    ),
+    mistakes={
+        1: {
+            "mean of absolute gradients": (
+                "You take absolute gradients before you average. Noise then has no sign and "
+                "cannot cancel.",
+                _mean_of(torch.abs),
+            ),
+            "mean of squared gradients": (
+                "You square the gradients before you average. Noise then has no sign and cannot "
+                "cancel.",
+                _mean_of(torch.square),
+            ),
+            "level taken as the deviation": (
+                "The level is a *share* of the image's range, from its smallest to its largest "
+                "value.",
+                _at_level(lambda image, level: level / _range(image)),
+            ),
+            "level divided by the range": (
+                "A picture with a larger range must get more noise, not less.",
+                _at_level(lambda image, level: level / _range(image) ** 2),
+            ),
+            "level times the image's own deviation": (
+                "The level is a share of the range: largest value minus smallest. You take the "
+                "image's standard deviation.",
+                _at_level(lambda image, level: level * image.std() / _range(image)),
+            ),
+            "level times the largest value": (
+                "The range is the largest value *minus the smallest*.",
+                _at_level(lambda image, level: level * image.max() / _range(image)),
+            ),
+        },
+        0: {
+            "noise instead of a noisy image": (
+                "Your copies are only noise. Add it to the image.",
+                lambda model, image, target, noise, level: _gradients(
+                    model, level * _range(image) * noise, target
+                ).mean(dim=0),
+            ),
+        },
+    },
 )
 
 # Integrated gradients
@@ -308,49 +295,43 @@ INTEGRATED_GRADIENTS = on_card(
     solve=integrated_gradients,
     questions=_integrated_questions,
     slips={"opposite sign": 2, "sum instead of mean": 2, "softmax for logit": 2},
-    mistakes=(
-        Mistake(
-            "without the way",
-            "You averaged the gradients and stopped there. Multiply by the way from baseline to "
-            "image.",
-            lambda n_steps, **others: _mean_gradient(times=_middles(n_steps), **others).sum(dim=0),
-            points=1,
-        ),
-        Mistake(
-            "times the image instead of the way",
-            "You multiply by the image. Unless the baseline is zero, the values then do not add "
-            "up to the change in score.",
-            lambda image, n_steps, **others: (
-                image * _mean_gradient(image=image, times=_middles(n_steps), **others)
-            ).sum(dim=0),
-            points=2,
-        ),
-        Mistake(
-            "right ends instead of midpoints",
-            "You take the gradient at the end of each step. Take it in the middle.",
-            _at(lambda n: (torch.arange(n) + 1.0) / n),
-            points=2,
-        ),
-        Mistake(
-            "left ends instead of midpoints",
-            "You take the gradient at the start of each step. Take it in the middle.",
-            _at(lambda n: torch.arange(n) / n),
-            points=2,
-        ),
-        Mistake(
-            "both ends and what lies between",
-            "Your points include the baseline and the image themselves. Take the middles of "
-            "`n_steps` equal steps.",
-            _at(lambda n: torch.linspace(0, 1, n)),
-            points=2,
-        ),
-        Mistake(
-            "gradient times way, without the integral",
-            "You use the gradient at the image alone.",
-            _at(torch.ones),
-            points=1,
-        ),
-    ),
+    mistakes={
+        2: {
+            "times the image instead of the way": (
+                "You multiply by the image. Unless the baseline is zero, the values then do not "
+                "add up to the change in score.",
+                lambda image, n_steps, **others: (
+                    image * _mean_gradient(image=image, times=_middles(n_steps), **others)
+                ).sum(dim=0),
+            ),
+            "right ends instead of midpoints": (
+                "You take the gradient at the end of each step. Take it in the middle.",
+                _at(lambda n: (torch.arange(n) + 1.0) / n),
+            ),
+            "left ends instead of midpoints": (
+                "You take the gradient at the start of each step. Take it in the middle.",
+                _at(lambda n: torch.arange(n) / n),
+            ),
+            "both ends and what lies between": (
+                "Your points include the baseline and the image themselves. Take the middles of "
+                "`n_steps` equal steps.",
+                _at(lambda n: torch.linspace(0, 1, n)),
+            ),
+        },
+        1: {
+            "without the way": (
+                "You averaged the gradients and stopped there. Multiply by the way from baseline "
+                "to image.",
+                lambda n_steps, **others: _mean_gradient(times=_middles(n_steps), **others).sum(
+                    dim=0
+                ),
+            ),
+            "gradient times way, without the integral": (
+                "You use the gradient at the image alone.",
+                _at(torch.ones),
+            ),
+        },
+    },
 )
 
 # Occlusion
@@ -439,49 +420,41 @@ OCCLUSION = on_card(
     solve=occlusion,
     questions=_occlusion_questions,
     slips={"opposite sign": 2, "stride left out": 2},
-    mistakes=(
-        Mistake(
-            "sum instead of mean over the windows",
-            "You add up the drops where windows overlap. Divide by the number of windows that "
-            "cover a pixel.",
-            lambda image, patch, stride, **others: (
-                occlusion(image=image, patch=patch, stride=stride, **others)
-                * _windows(image, patch, stride).sum(dim=0)
+    mistakes={
+        2: {
+            "sum instead of mean over the windows": (
+                "You add up the drops where windows overlap. Divide by the number of windows that "
+                "cover a pixel.",
+                lambda image, patch, stride, **others: (
+                    occlusion(image=image, patch=patch, stride=stride, **others)
+                    * _windows(image, patch, stride).sum(dim=0)
+                ),
             ),
-            points=2,
-        ),
-        Mistake(
-            "logit for softmax",
-            "You compare logits. Return the drop of the *probability*.",
-            _drop_of_logits,
-            points=2,
-        ),
-        Mistake(
-            "the score instead of its drop",
-            "You return the probability of the covered picture. Compare it with that of the whole "
-            "picture.",
-            _wrong_drop(_covered, lambda whole, after: after),
-            points=1,
-        ),
-        Mistake(
-            "size of the change",
-            "Covering may also raise the probability. Keep the sign of the change.",
-            _wrong_drop(_covered, lambda whole, after: (whole - after).abs()),
-            points=1,
-        ),
-        Mistake(
-            "only the window shown",
-            "You hide everything *but* the window.",
-            _wrong_drop(torch.mul, torch.sub),
-            points=1,
-        ),
-        Mistake(
-            "one channel covered",
-            "You cover one channel. A covered pixel loses all of its channels.",
-            _wrong_drop(_one_channel_covered, torch.sub),
-            points=1,
-        ),
-    ),
+            "logit for softmax": (
+                "You compare logits. Return the drop of the *probability*.",
+                _drop_of_logits,
+            ),
+        },
+        1: {
+            "the score instead of its drop": (
+                "You return the probability of the covered picture. Compare it with that of the "
+                "whole picture.",
+                _wrong_drop(_covered, lambda whole, after: after),
+            ),
+            "size of the change": (
+                "Covering may also raise the probability. Keep the sign of the change.",
+                _wrong_drop(_covered, lambda whole, after: (whole - after).abs()),
+            ),
+            "only the window shown": (
+                "You hide everything *but* the window.",
+                _wrong_drop(torch.mul, torch.sub),
+            ),
+            "one channel covered": (
+                "You cover one channel. A covered pixel loses all of its channels.",
+                _wrong_drop(_one_channel_covered, torch.sub),
+            ),
+        },
+    },
 )
 
 EXERCISES = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, Value, agree, normal, numbers
+from labkit.selfcheck.exercise import Question, Value, agree, normal, numbers
 
 Rule = Callable[[Tensor, Tensor], Tensor]  # z and q to an output with the value z
 Excited = Callable[[Tensor, float], Tensor]  # W and gamma to W'
@@ -61,7 +61,7 @@ BIASED_WEIGHT = on_card(
     "lab3.biased_weight",
     solve=biased_weight,
     questions=_biased_weight_questions,
-    mistakes=(*(Mistake(name, hint, wrong) for name, (hint, wrong) in WRONG_WEIGHTS.items()),),
+    mistakes={0: WRONG_WEIGHTS},
 )
 
 # One layer: two outputs with the value z
@@ -122,27 +122,28 @@ def _well_conditioned(rng: np.random.Generator, gamma: float) -> dict[str, np.nd
             return layer
 
 
-def _of_layer(rule: Rule, known: Iterable[str]) -> tuple[Mistake, ...]:
-    """What goes wrong under either rule; `known` are the wrong weights that show under this one."""
-    return (
-        *(
-            Mistake(name, hint, _weighted(rule, wrong, wrong), points=1)
-            for name, (hint, wrong) in WRONG_WEIGHTS.items()
-            if name in known
-        ),
-        Mistake(
-            "q goes forward",
-            "You return the output of the biased weights, which changes the network's answer. The "
-            "value must stay z; only the gradient changes.",
-            _ruled(lambda z, q: q),
-            points=1,
-        ),
-        Mistake(
-            "everything detached",
-            "The output is right, but no gradient reaches the input. You detach too much.",
-            _ruled(lambda z, q: z.detach()),
-        ),
+def _of_weights(made: Callable[[Excited], Callable], without: str = "") -> dict[str, tuple]:
+    """The wrong weights in a function that uses them, all but one."""
+    return {
+        name: (hint, made(wrong))
+        for name, (hint, wrong) in WRONG_WEIGHTS.items()
+        if name != without
+    }
+
+
+Q_FORWARD = {
+    "q goes forward": (
+        "You return the output of the biased weights, which changes the network's answer. The "
+        "value must stay z; only the gradient changes.",
+        _ruled(lambda z, q: q),
     )
+}
+DETACHED = {
+    "everything detached": (
+        "The output is right, but no gradient reaches the input. You detach too much.",
+        _ruled(lambda z, q: z.detach()),
+    )
+}
 
 
 def ratio_layer(a: Tensor, W: Tensor, b: Tensor, gamma: float) -> Tensor:
@@ -155,41 +156,37 @@ RATIO_LAYER = on_card(
     solve=ratio_layer,
     questions=_layer_questions,
     agree=agree_layer,
-    mistakes=(
-        # All weights raised alike is the plain gradient again, see below.
-        *_of_layer(_ratio, set(WRONG_WEIGHTS) - {"no ReLU"}),
-        Mistake(
-            "the bias left as it is",
-            "Some libraries leave the bias as it is. Here, b' favours excitation as W' does.",
-            _weighted(_ratio, biased_weight, lambda b, gamma: b),
-            points=2,
-        ),
-        Mistake(
-            "the plain gradient",
-            "The output is right, but the gradient is the plain one. Either nothing is detached, "
-            "or all weights are raised alike; then q cancels.",
-            _ruled(lambda z, q: q * (z / q)),
-            points=1,
-        ),
-        Mistake(
-            "q held constant instead of the ratio",
-            "You detached the wrong factor. The gradient must flow through q.",
-            _ruled(lambda z, q: q.detach() * (z / q)),
-            points=1,
-        ),
-        Mistake(
-            "the straight-through rule",
-            "That is the straight-through rule. Here the gradient of q is scaled by z / q.",
-            _ruled(_straight_through),
-            points=1,
-        ),
-        Mistake(
-            "the ratio upside down",
-            "Multiply q by your ratio: is the result z? Which of the two is the numerator?",
-            _ruled(lambda z, q: q * (q / z).detach()),
-            points=1,
-        ),
-    ),
+    mistakes={
+        2: {
+            "the bias left as it is": (
+                "Some libraries leave the bias as it is. Here, b' favours excitation as W' does.",
+                _weighted(_ratio, biased_weight, lambda b, gamma: b),
+            ),
+        },
+        1: {
+            # All weights raised alike is the plain gradient again, see below.
+            **_of_weights(lambda wrong: _weighted(_ratio, wrong, wrong), without="no ReLU"),
+            **Q_FORWARD,
+            "the plain gradient": (
+                "The output is right, but the gradient is the plain one. Either nothing is "
+                "detached, or all weights are raised alike; then q cancels.",
+                _ruled(lambda z, q: q * (z / q)),
+            ),
+            "q held constant instead of the ratio": (
+                "You detached the wrong factor. The gradient must flow through q.",
+                _ruled(lambda z, q: q.detach() * (z / q)),
+            ),
+            "the straight-through rule": (
+                "That is the straight-through rule. Here the gradient of q is scaled by z / q.",
+                _ruled(_straight_through),
+            ),
+            "the ratio upside down": (
+                "Multiply q by your ratio: is the result z? Which of the two is the numerator?",
+                _ruled(lambda z, q: q * (q / z).detach()),
+            ),
+        },
+        0: DETACHED,
+    },
 )
 
 
@@ -203,32 +200,32 @@ STRAIGHT_THROUGH_LAYER = on_card(
     solve=straight_through_layer,
     questions=_layer_questions,
     agree=agree_layer,
-    mistakes=(
-        *_of_layer(_straight_through, WRONG_WEIGHTS),
-        Mistake(
-            "the plain layer",
-            "The output is right, but the gradient is that of z. Use the gradient of q.",
-            _ruled(lambda z, q: z),
-        ),
-        Mistake(
-            "z still on the graph",
-            "Your gradient is the sum of the gradients of z and q. Only one of them should remain.",
-            _ruled(lambda z, q: z + q - q.detach()),
-            points=1,
-        ),
-        Mistake(
-            "both copies of q on the graph",
-            "The gradient of q is lost: its two copies cancel. Detach one of them.",
-            _ruled(lambda z, q: z.detach() + q - q),
-            points=1,
-        ),
-        Mistake(
-            "the ratio rule",
-            "That is the rule of a later exercise. Here the gradient of q is not scaled.",
-            _ruled(_ratio),
-            points=1,
-        ),
-    ),
+    mistakes={
+        1: {
+            **_of_weights(lambda wrong: _weighted(_straight_through, wrong, wrong)),
+            **Q_FORWARD,
+            "z still on the graph": (
+                "Your gradient is the sum of the gradients of z and q. Only one of them should "
+                "remain.",
+                _ruled(lambda z, q: z + q - q.detach()),
+            ),
+            "both copies of q on the graph": (
+                "The gradient of q is lost: its two copies cancel. Detach one of them.",
+                _ruled(lambda z, q: z.detach() + q - q),
+            ),
+            "the ratio rule": (
+                "That is the rule of a later exercise. Here the gradient of q is not scaled.",
+                _ruled(_ratio),
+            ),
+        },
+        0: {
+            **DETACHED,
+            "the plain layer": (
+                "The output is right, but the gradient is that of z. Use the gradient of q.",
+                _ruled(lambda z, q: z),
+            ),
+        },
+    },
 )
 
 # A ratio that stays finite
@@ -253,52 +250,41 @@ STABLE_RATIO = on_card(
     "lab3.stable_ratio",
     solve=stable_ratio,
     questions=_stable_ratio_questions,
-    mistakes=(
-        Mistake(
-            "no stabiliser",
-            "0 / 0 is NaN, and one NaN makes the gradient of the whole network NaN.",
-            lambda z, q, epsilon: z / q,
-        ),
-        Mistake(
-            "epsilon always added",
-            "For negative q, your epsilon moves the denominator towards zero. It must move it "
-            "away from zero.",
-            lambda z, q, epsilon: z / (q + epsilon),
-            points=1,
-        ),
-        Mistake(
-            "the sign of zero",
-            "`sign` of 0 is 0, so you add nothing at q = 0. Which sign should 0 get?",
-            lambda z, q, epsilon: z / (q + epsilon * q.sign()),
-            points=1,
-        ),
-        Mistake(
-            "the sign of q lost",
-            "Your denominator is always positive. Where q is negative, the ratio must change sign.",
-            lambda z, q, epsilon: z / (q.abs() + epsilon),
-            points=1,
-        ),
-        Mistake(
-            "epsilon on top as well",
-            "You also add epsilon to z. Then 0 / 0 does not become 0.",
-            lambda z, q, epsilon: (z + epsilon) / (q + torch.where(q >= 0, epsilon, -epsilon)),
-            points=1,
-        ),
-        Mistake(
-            "a smallest size for q",
-            "You change only those |q| that are smaller than epsilon. Here every |q| grows by "
-            "epsilon.",
-            lambda z, q, epsilon: (
-                z / torch.where(q >= 0, q.clamp(min=epsilon), q.clamp(max=-epsilon))
+    slips={"sign of q lost": 1},
+    mistakes={
+        1: {
+            "epsilon always added": (
+                "For negative q, your epsilon moves the denominator towards zero. It must move it "
+                "away from zero.",
+                lambda z, q, epsilon: z / (q + epsilon),
             ),
-            points=1,
-        ),
-        Mistake(
-            "NaN replaced afterwards",
-            "You repair only values that are not finite. The other values are not stabilised.",
-            lambda z, q, epsilon: (z / q).nan_to_num(0, 0, 0),
-        ),
-    ),
+            "the sign of zero": (
+                "`sign` of 0 is 0, so you add nothing at q = 0. Which sign should 0 get?",
+                lambda z, q, epsilon: z / (q + epsilon * q.sign()),
+            ),
+            "epsilon on top as well": (
+                "You also add epsilon to z. Then 0 / 0 does not become 0.",
+                lambda z, q, epsilon: (z + epsilon) / (q + torch.where(q >= 0, epsilon, -epsilon)),
+            ),
+            "a smallest size for q": (
+                "You change only those |q| that are smaller than epsilon. Here every |q| grows by "
+                "epsilon.",
+                lambda z, q, epsilon: (
+                    z / torch.where(q >= 0, q.clamp(min=epsilon), q.clamp(max=-epsilon))
+                ),
+            ),
+        },
+        0: {
+            "no stabiliser": (
+                "0 / 0 is NaN, and one NaN makes the gradient of the whole network NaN.",
+                lambda z, q, epsilon: z / q,
+            ),
+            "NaN replaced afterwards": (
+                "You repair only values that are not finite. The other values are not stabilised.",
+                lambda z, q, epsilon: (z / q).nan_to_num(0, 0, 0),
+            ),
+        },
+    },
 )
 
 # A network of two layers
@@ -364,55 +350,53 @@ BIASED_GRADIENT = on_card(
     solve=biased_gradient,
     questions=_biased_gradient_questions,
     slips={"multiplied by x": 2},
-    mistakes=(
-        Mistake(
-            "the first layer biased as well",
-            "You biased the first layer too. It sees the signed image, where z / q has no bound; "
-            "leave it as it is.",
-            _gradient_of(
-                lambda x, W1, b1, W2, b2, gamma: ratio_layer(
-                    torch.relu(ratio_layer(x, W1, b1, gamma)), W2, b2, gamma
-                )
+    mistakes={
+        2: {
+            "the first layer biased as well": (
+                "You biased the first layer too. It sees the signed image, where z / q has no "
+                "bound; leave it as it is.",
+                _gradient_of(
+                    lambda x, W1, b1, W2, b2, gamma: ratio_layer(
+                        torch.relu(ratio_layer(x, W1, b1, gamma)), W2, b2, gamma
+                    )
+                ),
             ),
-            points=2,
-        ),
-        Mistake(
-            "the wrong layer biased",
-            "You biased the first layer and left the second as it is.",
-            _gradient_of(
-                lambda x, W1, b1, W2, b2, gamma: W2 @ torch.relu(ratio_layer(x, W1, b1, gamma)) + b2
+            "the straight-through rule": (
+                "You used the straight-through rule. Use the ratio rule.",
+                _gradient_of(
+                    lambda x, W1, b1, W2, b2, gamma: straight_through_layer(
+                        torch.relu(W1 @ x + b1), W2, b2, gamma
+                    )
+                ),
             ),
-            points=1,
-        ),
-        Mistake(
-            "the straight-through rule",
-            "You used the straight-through rule. Use the ratio rule.",
-            _gradient_of(
-                lambda x, W1, b1, W2, b2, gamma: straight_through_layer(
-                    torch.relu(W1 @ x + b1), W2, b2, gamma
-                )
+            "softmax for logit": (
+                "You differentiate the probability; the score is the logit.",
+                _gradient_of(lambda x, **layers: _logits(x, **layers).softmax(dim=0)),
             ),
-            points=2,
-        ),
-        Mistake(
-            "softmax for logit",
-            "You differentiate the probability; the score is the logit.",
-            _gradient_of(lambda x, **layers: _logits(x, **layers).softmax(dim=0)),
-            points=2,
-        ),
-        Mistake(
-            "all classes at once",
-            "You differentiate the sum of all logits. Explain only the class `target`.",
-            _gradient_of(lambda x, **layers: _logits(x, **layers).sum().expand(len(layers["b2"]))),
-            points=1,
-        ),
-        Mistake(
-            "no ReLU between the layers",
-            "The ReLU between the two layers is missing.",
-            _gradient_of(lambda x, W1, b1, W2, b2, gamma: ratio_layer(W1 @ x + b1, W2, b2, gamma)),
-            points=1,
-        ),
-    ),
+        },
+        1: {
+            "the wrong layer biased": (
+                "You biased the first layer and left the second as it is.",
+                _gradient_of(
+                    lambda x, W1, b1, W2, b2, gamma: (
+                        W2 @ torch.relu(ratio_layer(x, W1, b1, gamma)) + b2
+                    )
+                ),
+            ),
+            "all classes at once": (
+                "You differentiate the sum of all logits. Explain only the class `target`.",
+                _gradient_of(
+                    lambda x, **layers: _logits(x, **layers).sum().expand(len(layers["b2"]))
+                ),
+            ),
+            "no ReLU between the layers": (
+                "The ReLU between the two layers is missing.",
+                _gradient_of(
+                    lambda x, W1, b1, W2, b2, gamma: ratio_layer(W1 @ x + b1, W2, b2, gamma)
+                ),
+            ),
+        },
+    },
 )
 
 # Relevance
@@ -459,38 +443,30 @@ LAYER_RELEVANCE = on_card(
     solve=layer_relevance,
     questions=_relevance_questions,
     slips={"b left out": 2},
-    mistakes=(
-        *(
-            Mistake(name, hint, _shared_by(wrong), points=1)
-            for name, (hint, wrong) in WRONG_WEIGHTS.items()
-            if name != "the addition alone"
-        ),
-        Mistake(
-            "weights that are not biased",
-            "You share out the relevance by W. Use W'.",
-            _shared_by(lambda W, gamma: W),
-            points=1,
-        ),
-        Mistake(
-            "without the inputs",
-            "In your result, an input of zero gets relevance. It contributes nothing, so it "
-            "should get none.",
-            lambda a, W, b, R, gamma: biased_weight(W, gamma).T @ (R / _z_and_q(a, W, b, gamma)[1]),
-            points=1,
-        ),
-        Mistake(
-            "shares that are not divided by their sum",
-            "Each unit hands out exactly its relevance. Divide the shares by their sum, q.",
-            lambda a, W, b, R, gamma: a * (biased_weight(W, gamma).T @ R),
-            points=1,
-        ),
-        Mistake(
-            "absolute shares",
-            "You divide by the sum of absolute terms. Keep the signs of the terms of q.",
-            _absolute_shares,
-            points=1,
-        ),
-    ),
+    mistakes={
+        1: {
+            **_of_weights(_shared_by, without="the addition alone"),
+            "weights that are not biased": (
+                "You share out the relevance by W. Use W'.",
+                _shared_by(lambda W, gamma: W),
+            ),
+            "without the inputs": (
+                "In your result, an input of zero gets relevance. It contributes nothing, so it "
+                "should get none.",
+                lambda a, W, b, R, gamma: (
+                    biased_weight(W, gamma).T @ (R / _z_and_q(a, W, b, gamma)[1])
+                ),
+            ),
+            "shares that are not divided by their sum": (
+                "Each unit hands out exactly its relevance. Divide the shares by their sum, q.",
+                lambda a, W, b, R, gamma: a * (biased_weight(W, gamma).T @ R),
+            ),
+            "absolute shares": (
+                "You divide by the sum of absolute terms. Keep the signs of the terms of q.",
+                _absolute_shares,
+            ),
+        },
+    },
 )
 
 EXERCISES = (

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from labkit.engine.hooks import upsample as enlarged
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Class activation map
@@ -42,34 +42,19 @@ CLASS_ACTIVATION = on_card(
     "lab4.class_activation",
     solve=class_activation,
     questions=_class_activation_questions,
-    mistakes=(
-        Mistake(
-            "a column of W instead of a row",
-            "`W` has a row for each class and a column for each map. Which of the two belongs to "
-            "one class?",
-            lambda A, W, target: torch.einsum("k,khw->hw", W[:, target], A),
-        ),
-        Mistake(
-            "mean over the maps instead of their sum",
-            "The class score adds up what the maps contribute. You divide by their number.",
-            lambda A, W, target: class_activation(A, W, target) / len(A),
-        ),
-        Mistake(
-            "a ReLU that CAM does not have",
-            "CAM keeps places that speak against the class. The ReLU comes with Grad-CAM.",
-            lambda A, W, target: torch.relu(class_activation(A, W, target)),
-        ),
-        Mistake(
-            "all classes at once",
-            "One map of the class `target` is wanted, and you add up those of all classes.",
-            lambda A, W, target: torch.einsum("ck,khw->hw", W, A),
-        ),
-        Mistake(
-            "the maps without their weights",
-            "Each map counts as much as any other in your sum. Where does the class come in?",
-            lambda A, W, target: A.sum(dim=0),
-        ),
-    ),
+    mistakes={
+        0: {
+            "a column of W instead of a row": (
+                "`W` has a row for each class and a column for each map. Which of the two belongs "
+                "to one class?",
+                lambda A, W, target: torch.einsum("k,khw->hw", W[:, target], A),
+            ),
+            "all classes at once": (
+                "You add up the maps of all classes. Return only the map of the class `target`.",
+                lambda A, W, target: torch.einsum("ck,khw->hw", W, A),
+            ),
+        },
+    },
 )
 
 # Grad-CAM: the weights
@@ -92,42 +77,32 @@ CHANNEL_WEIGHTS = on_card(
     "lab4.channel_weights",
     solve=channel_weights,
     questions=_channel_weights_questions,
-    mistakes=(
-        Mistake(
-            "sum instead of mean",
-            "Your weights grow with the number of places in a map; the paper's do not. What does "
-            "the factor 1/Z in its formula do?",
-            lambda dY_dA: dY_dA.sum(dim=(1, 2)),
-        ),
-        Mistake(
-            "absolute gradient",
-            "A map that speaks against the class must get a negative weight. Where does the sign "
-            "get lost?",
-            lambda dY_dA: dY_dA.abs().mean(dim=(1, 2)),
-        ),
-        Mistake(
-            "positive gradients only",
-            "You drop the negative gradients. In Grad-CAM there is one ReLU, and it comes later, "
-            "after the weighted sum.",
-            lambda dY_dA: dY_dA.clamp(min=0).mean(dim=(1, 2)),
-        ),
-        Mistake(
-            "largest gradient instead of the mean",
-            "You pick the largest gradient of each map. The paper lets every place count.",
-            lambda dY_dA: dY_dA.amax(dim=(1, 2)),
-        ),
-        Mistake(
-            "mean over the maps instead of over the places",
-            "Your result has a value for each place. Wanted is a value for each map: over which "
-            "of the dimensions [K, h, w] must you average?",
-            lambda dY_dA: dY_dA.mean(dim=0),
-        ),
-        Mistake(
-            "mean over everything",
-            "One number came back for all maps together; each map needs its own.",
-            lambda dY_dA: dY_dA.mean(),
-        ),
-    ),
+    mistakes={
+        0: {
+            "absolute gradient": (
+                "A map that speaks against the class must get a negative weight. Keep the sign.",
+                lambda dY_dA: dY_dA.abs().mean(dim=(1, 2)),
+            ),
+            "positive gradients only": (
+                "You drop the negative gradients. Grad-CAM has one ReLU, and it comes after the "
+                "weighted sum.",
+                lambda dY_dA: dY_dA.clamp(min=0).mean(dim=(1, 2)),
+            ),
+            "largest gradient instead of the mean": (
+                "You pick the largest gradient of each map. The paper lets every place count.",
+                lambda dY_dA: dY_dA.amax(dim=(1, 2)),
+            ),
+            "mean over the maps instead of over the places": (
+                "Your result has one value per place. Return one value per map: over which of the "
+                "dimensions [K, h, w] do you average?",
+                lambda dY_dA: dY_dA.mean(dim=0),
+            ),
+            "mean over everything": (
+                "You return one number for all maps together. Each map needs its own.",
+                lambda dY_dA: dY_dA.mean(),
+            ),
+        },
+    },
 )
 
 # Grad-CAM: the weighted sum
@@ -157,44 +132,26 @@ WEIGHTED_SUM = on_card(
     "lab4.weighted_sum",
     solve=weighted_sum,
     questions=_weighted_sum_questions,
-    mistakes=(
-        Mistake(
-            "no ReLU",
-            "Your map has negative places. Grad-CAM keeps only what speaks for the class.",
-            lambda alpha, A: torch.einsum("k,khw->hw", alpha, A),
-            points=1,
-        ),
-        Mistake(
-            "ReLU on each map before the sum",
-            "You cut each weighted map at zero and then add up. What speaks against the class in "
-            "one map can then no longer outweigh another map. Which comes first in the formula?",
-            lambda alpha, A: torch.relu(alpha[:, None, None] * A).sum(dim=0),
-            points=1,
-        ),
-        Mistake(
-            "absolute value instead of a ReLU",
-            "Places that speak against the class must be zero, and yours are positive.",
-            lambda alpha, A: torch.einsum("k,khw->hw", alpha, A).abs(),
-        ),
-        Mistake(
-            "mean over the maps instead of their sum",
-            "You divide by the number of maps; the paper adds them up.",
-            lambda alpha, A: weighted_sum(alpha, A) / len(A),
-            points=1,
-        ),
-        Mistake(
-            "divided by the maximum",
-            "The map is to stay raw, in logits. Scaling for the eye is left to the figure, and an "
-            "empty map cannot be scaled at all.",
-            lambda alpha, A: weighted_sum(alpha, A) / weighted_sum(alpha, A).max(),
-            points=1,
-        ),
-        Mistake(
-            "weights without their sign",
-            "A negative weight takes away from the map. You use its absolute value.",
-            lambda alpha, A: weighted_sum(alpha.abs(), A),
-        ),
-    ),
+    slips={"mean instead of sum": 1, "divided by the maximum": 1},
+    mistakes={
+        1: {
+            "no ReLU": (
+                "Your map has negative places. Grad-CAM keeps only what speaks for the class.",
+                lambda alpha, A: torch.einsum("k,khw->hw", alpha, A),
+            ),
+            "ReLU on each map before the sum": (
+                "You cut each weighted map at zero and then add up, so maps can no longer cancel. "
+                "Which comes first in the formula?",
+                lambda alpha, A: torch.relu(alpha[:, None, None] * A).sum(dim=0),
+            ),
+        },
+        0: {
+            "absolute value instead of a ReLU": (
+                "In your map, places that speak against the class are positive. They must be zero.",
+                lambda alpha, A: torch.einsum("k,khw->hw", alpha, A).abs(),
+            ),
+        },
+    },
 )
 
 # Enlarging
@@ -222,67 +179,55 @@ UPSAMPLE = on_card(
     "lab4.upsample",
     solve=upsample,
     questions=_upsample_questions,
-    mistakes=(
-        Mistake(
-            "nearest neighbour",
-            "The map has blocks: `interpolate` takes the nearest place unless you name a mode.",
-            partial(_interpolated, mode="nearest"),
-        ),
-        Mistake(
-            "align_corners=True",
-            "The outermost places were put on the picture's corners, so that the map is stretched. "
-            "A place stands for an area: its value belongs to the area's centre.",
-            partial(_interpolated, mode="bilinear", align_corners=True),
-            points=1,
-        ),
-        Mistake(
-            "bicubic",
-            "Bicubic interpolation overshoots: it can turn a map without negative values negative.",
-            partial(_interpolated, mode="bicubic", align_corners=False),
-            points=1,
-        ),
-        Mistake(
-            "height and width swapped",
-            "Tensors have height before width. What order does your `size` have?",
-            lambda L, height, width: upsample(L, width, height),
-        ),
-        Mistake(
-            "the batch dimensions left on",
-            "`interpolate` wants [N, C, h, w] and gives [N, C, H, W]; only [H, W] is to come back.",
-            lambda L, height, width: upsample(L, height, width)[None, None],
-            points=1,
-        ),
-    ),
+    slips={"too many dimensions": 1},
+    mistakes={
+        1: {
+            "align_corners=True": (
+                "You put the outermost places on the picture's corners, which stretches the map. "
+                "The value of a place belongs to the centre of its area.",
+                partial(_interpolated, mode="bilinear", align_corners=True),
+            ),
+            "bicubic": (
+                "Bicubic interpolation overshoots: it can turn a map without negative values "
+                "negative.",
+                partial(_interpolated, mode="bicubic", align_corners=False),
+            ),
+        },
+        0: {
+            "nearest neighbour": (
+                "The map has blocks: `interpolate` takes the nearest place unless you name a mode.",
+                partial(_interpolated, mode="nearest"),
+            ),
+        },
+    },
 )
 
 # Grad-CAM as a whole
 
 
-def _logit(logits: Tensor, target: int) -> Tensor:
-    return logits[0, target]
-
-
-def _finished(L: Tensor, height: int, width: int) -> Tensor:
-    return upsample(torch.relu(L), height, width)
-
-
-def gradcam(
-    features: nn.Module,
-    head: nn.Module,
-    image: Tensor,
-    target: int,
-    *,
-    score: Callable[[Tensor, int], Tensor] = _logit,
-    weighted: Callable[[Tensor, Tensor], Tensor] = lambda dY_dA, A: (
-        channel_weights(dY_dA)[:, None, None] * A
-    ),
-    finished: Callable[[Tensor, int, int], Tensor] = _finished,
-) -> Tensor:
-    """Grad-CAM of a network in two halves; the settings exist to make mistakes with."""
+def _activations_and_gradients(
+    features: nn.Module, head: nn.Module, image: Tensor, target: int
+) -> tuple[Tensor, Tensor]:
     A = features(image[None]).detach().requires_grad_()  # [1, K, h, w]
-    (dY_dA,) = torch.autograd.grad(score(head(A), target), A)
-    L = weighted(dY_dA[0], A.detach()[0]).sum(dim=0)
-    return finished(L, *image.shape[1:])
+    (dY_dA,) = torch.autograd.grad(head(A)[0, target], A)
+    return A.detach()[0], dY_dA[0]
+
+
+def gradcam(features: nn.Module, head: nn.Module, image: Tensor, target: int) -> Tensor:
+    """Grad-CAM of a network in two halves."""
+    A, dY_dA = _activations_and_gradients(features, head, image, target)
+    return upsample(weighted_sum(channel_weights(dY_dA), A), *image.shape[1:])
+
+
+def _from(other: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A wrong `gradcam` that makes another map of A and dY/dA."""
+    return lambda features, head, image, target: other(
+        *_activations_and_gradients(features, head, image, target), *image.shape[1:]
+    )
+
+
+def _signed_sum(A: Tensor, dY_dA: Tensor) -> Tensor:
+    return torch.einsum("k,khw->hw", channel_weights(dY_dA), A)
 
 
 def _gradcam_questions(rng: np.random.Generator) -> list[Question]:
@@ -308,79 +253,58 @@ GRADCAM = on_card(
     "lab4.gradcam",
     solve=gradcam,
     questions=_gradcam_questions,
-    mistakes=(
-        Mistake(
-            "softmax for logit",
-            "You differentiate the probability. It also moves when another class moves, and hardly "
-            "at all where the network is sure. The paper's Y is the score before the softmax.",
-            partial(gradcam, score=lambda logits, target: logits.softmax(dim=1)[0, target]),
-            points=2,
-        ),
-        Mistake(
-            "the winning class instead of the target",
-            "You explain the class with the largest score, whatever `target` says.",
-            partial(gradcam, score=lambda logits, target: logits.max()),
-            points=1,
-        ),
-        Mistake(
-            "all classes at once",
-            "You differentiate the sum of all logits. One class is to be explained.",
-            partial(gradcam, score=lambda logits, target: logits.sum()),
-        ),
-        Mistake(
-            "ReLU after upsampling",
-            "You enlarge first and cut at zero afterwards. Negative places then eat into their "
-            "neighbours. In which order does the formula do it?",
-            partial(gradcam, finished=lambda L, h, w: torch.relu(upsample(L, h, w))),
-            points=2,
-        ),
-        Mistake(
-            "align_corners=True",
-            "The map is stretched towards the picture's corners, as your `upsample` may do; the "
-            "check of that exercise says why.",
-            partial(
-                gradcam,
-                finished=lambda L, h, w: _interpolated(
-                    torch.relu(L), h, w, mode="bilinear", align_corners=True
+    slips={"softmax for logit": 2, "the winning class instead of the target": 1},
+    mistakes={
+        2: {
+            "ReLU after upsampling": (
+                "You enlarge first and cut at zero afterwards. Negative places then lower their "
+                "neighbours; apply the ReLU first.",
+                _from(lambda A, dY_dA, h, w: torch.relu(upsample(_signed_sum(A, dY_dA), h, w))),
+            ),
+            "align_corners=True": (
+                "The map is stretched towards the picture's corners. See the check of `upsample`.",
+                _from(
+                    lambda A, dY_dA, h, w: _interpolated(
+                        torch.relu(_signed_sum(A, dY_dA)), h, w, mode="bilinear", align_corners=True
+                    )
                 ),
             ),
-            points=2,
-        ),
-        Mistake(
-            "no ReLU",
-            "Your map has negative places. Grad-CAM keeps only what speaks for the class.",
-            partial(gradcam, finished=upsample),
-            points=1,
-        ),
-        Mistake(
-            "not enlarged",
-            "The map still has the size of the feature maps; it is to lie on the picture.",
-            partial(gradcam, finished=lambda L, h, w: torch.relu(L)),
-            points=1,
-        ),
-        Mistake(
-            "gradient times activation, place by place",
-            "You multiply each place with its own gradient. Grad-CAM averages the gradient of a "
-            "map first, and gives all of its places the same weight.",
-            partial(gradcam, weighted=lambda dY_dA, A: dY_dA * A),
-            points=1,
-        ),
-        Mistake(
-            "sum instead of mean",
-            "Your map grows with the number of places: the weights are sums of gradients, where "
-            "the paper takes their mean.",
-            partial(gradcam, weighted=lambda dY_dA, A: dY_dA.sum(dim=(1, 2), keepdim=True) * A),
-            points=2,
-        ),
-        Mistake(
-            "absolute gradient",
-            "Maps that speak against the class count as if they spoke for it. Keep the gradient's "
-            "sign.",
-            partial(
-                gradcam, weighted=lambda dY_dA, A: dY_dA.abs().mean(dim=(1, 2), keepdim=True) * A
+            "sum instead of mean": (
+                "Your map grows with the number of places. The weights are means of gradients, "
+                "not sums.",
+                _from(
+                    lambda A, dY_dA, h, w: upsample(weighted_sum(dY_dA.sum(dim=(1, 2)), A), h, w)
+                ),
             ),
-        ),
-    ),
+        },
+        1: {
+            "no ReLU": (
+                "Your map has negative places. Grad-CAM keeps only what speaks for the class.",
+                _from(lambda A, dY_dA, h, w: upsample(_signed_sum(A, dY_dA), h, w)),
+            ),
+            "not enlarged": (
+                "The map still has the size of the feature maps. Enlarge it to the size of the "
+                "picture.",
+                _from(lambda A, dY_dA, h, w: torch.relu(_signed_sum(A, dY_dA))),
+            ),
+            "gradient times activation, place by place": (
+                "You multiply each place by its own gradient. Grad-CAM first averages the "
+                "gradient over the map, so all places of a map have one weight.",
+                _from(lambda A, dY_dA, h, w: upsample(torch.relu((dY_dA * A).sum(dim=0)), h, w)),
+            ),
+        },
+        0: {
+            "absolute gradient": (
+                "Maps that speak against the class count as if they spoke for it. Keep the "
+                "gradient's sign.",
+                _from(
+                    lambda A, dY_dA, h, w: upsample(
+                        weighted_sum(channel_weights(dY_dA.abs()), A), h, w
+                    )
+                ),
+            ),
+        },
+    },
 )
 
 # FEM
@@ -398,9 +322,14 @@ def _marks(A: Tensor, k: float) -> Tensor:
     return (A - _mean(A) > k * _deviation(A)).to(A.dtype)
 
 
+def _means_of(A: Tensor, marked: Tensor) -> Tensor:
+    """At each place, the sum of the means of the maps that are marked there."""
+    return (_mean(A) * marked).sum(dim=0)
+
+
 def fem(A: Tensor, k: float) -> Tensor:
     """S: at each place, the means of the maps that are unusually active there."""
-    return (_mean(A) * _marks(A, k)).sum(dim=0)
+    return _means_of(A, A - _mean(A) > k * _deviation(A))
 
 
 def _fem_questions(rng: np.random.Generator) -> list[Question]:
@@ -424,76 +353,49 @@ FEM = on_card(
     "lab4.fem",
     solve=fem,
     questions=_fem_questions,
-    mistakes=(
-        Mistake(
-            "sample for population deviation",
-            "torch's `std` divides by n - 1 unless told otherwise. The places of a map are all "
-            "there is, not a sample: divide by n.",
-            lambda A, k: (
-                _mean(A) * (_mean(A) + k * A.std(dim=(1, 2), keepdim=True) < A).to(A.dtype)
-            ).sum(dim=0),
-            points=2,
-        ),
-        Mistake(
-            ">= instead of >",
-            "A constant map has no unusual place, and yours marks all of its places. Compare "
-            "strictly.",
-            lambda A, k: (_mean(A) * (A - _mean(A) >= k * _deviation(A)).to(A.dtype)).sum(dim=0),
-            points=2,
-        ),
-        Mistake(
-            "variance for deviation",
-            "You compare with the variance. Its unit is the square of the map's: which quantity "
-            "has the map's own unit?",
-            lambda A, k: (_mean(A) * (_mean(A) + k * _deviation(A).square() < A).to(A.dtype)).sum(
-                dim=0
+    slips={"k left out": 2},
+    mistakes={
+        2: {
+            "sample for population deviation": (
+                "By default, torch's `std` divides by n - 1. The places of a map are not a "
+                "sample: divide by n.",
+                lambda A, k: _means_of(A, A - _mean(A) > k * A.std(dim=(1, 2), keepdim=True)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "marks without weights",
-            "You count the marks. In the sum each mark is worth its map's mean.",
-            lambda A, k: _marks(A, k).sum(dim=0),
-            points=1,
-        ),
-        Mistake(
-            "activations instead of marks",
-            "You add up activations at the marked places. The authors add up marks, zeros and "
-            "ones.",
-            lambda A, k: (_mean(A) * _marks(A, k) * A).sum(dim=0),
-            points=1,
-        ),
-        Mistake(
-            "the other library's formula",
-            "This is the formula of a library whose method has the same name: share of marked "
-            "places times activation. The authors' weight is another one.",
-            lambda A, k: (_mean(_marks(A, k)) * _marks(A, k) * A).sum(dim=0),
-            points=1,
-        ),
-        Mistake(
-            "one mean for all maps",
-            "Each map has its own mean and its own deviation; yours are taken over all maps "
-            "together.",
-            lambda A, k: (_mean(A) * (A.mean() + k * A.std(correction=0) < A).to(A.dtype)).sum(
-                dim=0
+            ">= instead of >": (
+                "You mark all places of a constant map, but none of them is unusual. Use >.",
+                lambda A, k: _means_of(A, A - _mean(A) >= k * _deviation(A)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "k always 2",
-            "Your result does not change with `k`.",
-            lambda A, k: fem(A, 2.0),
-            points=2,
-        ),
-        Mistake(
-            "unusual on both sides",
-            "You also mark places far *below* the mean. FEM looks for unusually active ones.",
-            lambda A, k: (_mean(A) * ((A - _mean(A)).abs() > k * _deviation(A)).to(A.dtype)).sum(
-                dim=0
+        },
+        1: {
+            "variance for deviation": (
+                "You compare with the variance, whose unit is the square of the map's. Use the "
+                "deviation.",
+                lambda A, k: _means_of(A, A - _mean(A) > k * _deviation(A).square()),
             ),
-            points=1,
-        ),
-    ),
+            "marks without weights": (
+                "You count the marks. In the sum each mark is worth its map's mean.",
+                lambda A, k: _marks(A, k).sum(dim=0),
+            ),
+            "activations instead of marks": (
+                "You multiply the marks by the activations. The authors add up marks of 0 and 1.",
+                lambda A, k: (_mean(A) * _marks(A, k) * A).sum(dim=0),
+            ),
+            "the other library's formula": (
+                "This is another library's formula under the same name: share of marked places "
+                "times activation. The authors use another weight.",
+                lambda A, k: (_mean(_marks(A, k)) * _marks(A, k) * A).sum(dim=0),
+            ),
+            "one mean for all maps": (
+                "You take the mean and deviation over all maps together. Each map has its own.",
+                lambda A, k: _means_of(A, A - A.mean() > k * A.std(correction=0)),
+            ),
+            "unusual on both sides": (
+                "You also mark places far *below* the mean. FEM marks only unusually active "
+                "places.",
+                lambda A, k: _means_of(A, (A - _mean(A)).abs() > k * _deviation(A)),
+            ),
+        },
+    },
 )
 
 EXERCISES = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,29 +10,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # A mask
 
 
-def smooth_mask(
-    grid: Tensor,
-    down: int,
-    right: int,
-    height: int,
-    width: int,
-    *,
-    mode: str = "bilinear",
-    corners: bool | None = False,
-    rounded: Callable[[int, int], int] = lambda length, cells: -(-length // cells),
-    more: int = 1,
-) -> Tensor:
-    """A grid enlarged and cut out at a shift; the settings exist to make mistakes with."""
-    cells = len(grid)
-    size = [(cells + more) * rounded(length, cells) for length in (height, width)]
-    large = F.interpolate(grid[None, None], size=size, mode=mode, align_corners=corners)[0, 0]
+def _enlarged(grid: Tensor, size: list[int], **settings: object) -> Tensor:
+    return F.interpolate(grid[None, None], size=size, **settings)[0, 0]
+
+
+def _size(grid: Tensor, height: int, width: int) -> list[int]:
+    """One cell more than the image needs, cells rounded up."""
+    return [(len(grid) + 1) * -(-length // len(grid)) for length in (height, width)]
+
+
+def smooth_mask(grid: Tensor, down: int, right: int, height: int, width: int) -> Tensor:
+    """A grid, enlarged bilinearly and cut out at a shift."""
+    size = _size(grid, height, width)
+    large = _enlarged(grid, size, mode="bilinear", align_corners=False)
     return large[down : down + height, right : right + width]
+
+
+def _cut_from(large: Callable[[Tensor, int, int], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `smooth_mask` that is cut out of another large mask."""
+    return lambda grid, down, right, height, width: large(grid, height, width)[
+        down : down + height, right : right + width
+    ]
+
+
+def _rounded_down(grid: Tensor, height: int, width: int) -> Tensor:
+    size = [(len(grid) + 1) * (length // len(grid)) for length in (height, width)]
+    return _enlarged(grid, size, mode="bilinear", align_corners=False)
 
 
 def _coins(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -58,73 +66,55 @@ SMOOTH_MASK = on_card(
     "lab5.smooth_mask",
     solve=smooth_mask,
     questions=_mask_questions,
-    mistakes=(
-        Mistake(
-            "nearest neighbour",
-            "The mask has hard edges, which a network takes for evidence. `interpolate` takes the "
-            "nearest cell unless you name a mode.",
-            partial(smooth_mask, mode="nearest", corners=None),
-            points=1,
-        ),
-        Mistake(
-            "align_corners=True",
-            "The outermost cells were put on the corners. A cell is an area: its value belongs to "
-            "the area's centre.",
-            partial(smooth_mask, corners=True),
-            points=1,
-        ),
-        Mistake(
-            "no shift",
-            "The mask begins at the corner of the enlarged grid, whatever the shift says.",
-            lambda grid, down, right, height, width: smooth_mask(grid, 0, 0, height, width),
-            points=1,
-        ),
-        Mistake(
-            "shift swapped",
-            "Tensors have rows before columns: which of the shifts belongs to the rows?",
-            lambda grid, down, right, height, width: smooth_mask(grid, right, down, height, width),
-            points=1,
-        ),
-        Mistake(
-            "enlarged to the image's own size",
-            "You enlarge to the image's size: nothing is left to shift the mask in. How much "
-            "larger must the grid become?",
-            lambda grid, down, right, height, width: F.interpolate(
-                grid[None, None], size=(height, width), mode="bilinear", align_corners=False
-            )[0, 0],
-        ),
-        Mistake(
-            "cells rounded down",
-            "Where the cells do not divide the side, a cell is rounded *up*.",
-            partial(smooth_mask, rounded=lambda length, cells: length // cells),
-            points=1,
-        ),
-        Mistake(
-            "hidden for shown",
-            "Your mask is 1 where the grid hides. 1 means shown.",
-            lambda grid, **others: 1 - smooth_mask(grid, **others),
-            points=1,
-        ),
-    ),
+    slips={"down and right swapped": 1, "one minus the value": 1},
+    mistakes={
+        1: {
+            "nearest neighbour": (
+                "The mask has hard edges, which a network takes for evidence. `interpolate` takes "
+                "the nearest cell unless you name a mode.",
+                _cut_from(lambda grid, h, w: _enlarged(grid, _size(grid, h, w), mode="nearest")),
+            ),
+            "align_corners=True": (
+                "You put the outermost cells on the corners. The value of a cell belongs to the "
+                "centre of its area.",
+                _cut_from(
+                    lambda grid, h, w: _enlarged(
+                        grid, _size(grid, h, w), mode="bilinear", align_corners=True
+                    )
+                ),
+            ),
+            "no shift": (
+                "The mask begins at the corner of the enlarged grid, whatever the shift says.",
+                lambda **inputs: smooth_mask(**inputs | {"down": 0, "right": 0}),
+            ),
+            "cells rounded down": (
+                "Round the size of a cell *up* when the cells do not divide the side.",
+                _cut_from(_rounded_down),
+            ),
+        },
+        0: {
+            "enlarged to the image's own size": (
+                "You enlarge to the image's size, so the mask cannot be shifted. How much larger "
+                "must the grid become?",
+                lambda grid, down, right, height, width: _enlarged(
+                    grid, [height, width], mode="bilinear", align_corners=False
+                ),
+            ),
+        },
+    },
 )
 
 # The answers
 
 
-def masked_scores(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    masks: Tensor,
-    *,
-    score: Callable[[Tensor, int], Tensor] = lambda logits, target: logits.softmax(dim=1)[
-        :, target
-    ],
-    hide: Callable[[Tensor, Tensor], Tensor] = lambda image, masks: image * masks[:, None],
-) -> Tensor:
+def masked_scores(model: nn.Module, image: Tensor, target: int, masks: Tensor) -> Tensor:
     """f: the class probability of each masked image."""
-    with torch.no_grad():
-        return score(model(hide(image, masks)), target)
+    return model(image * masks[:, None]).softmax(dim=1)[:, target]
+
+
+def _one_channel(model: nn.Module, image: Tensor, target: int, masks: Tensor) -> Tensor:
+    others = image[1:].expand(len(masks), -1, -1, -1)
+    return model(torch.cat([image[:1] * masks[:, None], others], dim=1)).softmax(dim=1)[:, target]
 
 
 def _scores_questions(rng: np.random.Generator) -> list[Question]:
@@ -152,51 +142,27 @@ MASKED_SCORES = on_card(
     "lab5.masked_scores",
     solve=masked_scores,
     questions=_scores_questions,
-    mistakes=(
-        Mistake(
-            "logit for softmax",
-            "You give logits. RISE asks for the class probability.",
-            partial(masked_scores, score=lambda logits, target: logits[:, target]),
-            points=1,
-        ),
-        Mistake(
-            "softmax over the images",
-            "Your probabilities add up to 1 over the masks. They are to do so over the classes.",
-            partial(masked_scores, score=lambda logits, target: logits.softmax(dim=0)[:, target]),
-            points=1,
-        ),
-        Mistake(
-            "the winning class instead of the target",
-            "You give the probability of the likeliest class, whatever `target` says.",
-            partial(masked_scores, score=lambda logits, target: logits.softmax(dim=1).amax(dim=1)),
-            points=1,
-        ),
-        Mistake(
-            "hidden for shown",
-            "Where the mask is 1 the image is to be *shown*.",
-            partial(masked_scores, hide=lambda image, masks: image * (1 - masks[:, None])),
-            points=1,
-        ),
-        Mistake(
-            "masks with hard edges",
-            "You round the masks. Where a mask is 0.5 the image is half as strong.",
-            partial(
-                masked_scores, hide=lambda image, masks: image * (masks >= 0.5).float()[:, None]
+    slips={"the winning class instead of the target": 1, "one minus masks": 1},
+    mistakes={
+        1: {
+            "logit for softmax": (
+                "You return logits. RISE uses the class probability.",
+                lambda model, image, target, masks: model(image * masks[:, None])[:, target],
             ),
-            points=1,
-        ),
-        Mistake(
-            "one channel masked",
-            "You mask one channel; the others are shown in full.",
-            partial(
-                masked_scores,
-                hide=lambda image, masks: torch.cat(
-                    [image[:1] * masks[:, None], image[1:].expand(len(masks), -1, -1, -1)], dim=1
-                ),
+            "softmax over the images": (
+                "Your probabilities add up to 1 over the masks. They must add up to 1 over the "
+                "classes.",
+                lambda model, image, target, masks: model(image * masks[:, None]).softmax(dim=0)[
+                    :, target
+                ],
             ),
-            points=1,
-        ),
-    ),
+            "masks with hard edges": (
+                "You round the masks. Where a mask is 0.5 the image is half as strong.",
+                lambda masks, **others: masked_scores(masks=(masks >= 0.5).float(), **others),
+            ),
+            "one channel masked": ("You mask only one channel. Mask all of them.", _one_channel),
+        },
+    },
 )
 
 # Two ways to divide
@@ -230,68 +196,31 @@ def _official_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-OF_A_MAP = (
-    (
-        "scores without the masks",
-        "Every pixel has the same value: where do the masks come in?",
-        lambda f, masks: f.mean() * torch.ones_like(masks[0]),
-    ),
-    (
-        "masks without the scores",
-        "Your map does not depend on the answers.",
-        lambda f, masks: masks.mean(dim=0),
-    ),
-    (
-        "divided by the sum of the scores",
-        "You divide by the sum of the answers. A model that is sure must get a higher map.",
-        lambda f, masks: _weighted(f, masks) / f.sum(),
-    ),
-    (
-        "hidden for shown",
-        "You weigh with what was hidden.",
-        lambda f, masks: _weighted(f, 1 - masks) / len(f),
-    ),
-)
+SURE = "You divide by the sum of the scores. A confident model must get a higher map."
 
 RISE_OFFICIAL = on_card(
     "lab5.rise_official",
     solve=rise_official,
     questions=_official_questions,
-    mistakes=(
-        Mistake(
-            "sum instead of mean",
-            "Your map grows with the number of masks.",
-            lambda f, masks, p: _weighted(f, masks),
-        ),
-        Mistake(
-            "p left out",
-            "Your result does not depend on `p`. A pixel is shown N p times on average, not N.",
-            lambda f, masks, p: _weighted(f, masks) / len(f),
-            points=1,
-        ),
-        Mistake(
-            "multiplied by p",
-            "The rarer a pixel is shown, the more each showing must count: divide by p.",
-            lambda f, masks, p: _weighted(f, masks) / len(f) * p,
-            points=1,
-        ),
-        Mistake(
-            "N left out",
-            "Your map grows with the number of masks.",
-            lambda f, masks, p: _weighted(f, masks) / p,
-            points=1,
-        ),
-        Mistake(
-            "divided by coverage",
-            "You divide by how often each pixel *was* shown; that is the next exercise.",
-            lambda f, masks, p: _weighted(f, masks) / masks.sum(dim=0),
-            points=1,
-        ),
-        *(
-            Mistake(name, hint, lambda f, masks, p, wrong=wrong: wrong(f, masks) / p)
-            for name, hint, wrong in OF_A_MAP
-        ),
-    ),
+    slips={"p left out": 1, "sum instead of mean": 1, "one over p": 1},
+    mistakes={
+        1: {
+            "divided by coverage": (
+                "You divide by how often each pixel *was* shown. That is the next exercise.",
+                lambda f, masks, p: _weighted(f, masks) / masks.sum(dim=0),
+            ),
+        },
+        0: {
+            "neither N nor p": (
+                "Your map grows with the number of masks. Divide by N p.",
+                lambda f, masks, p: _weighted(f, masks),
+            ),
+            "divided by the sum of the scores": (
+                SURE,
+                lambda f, masks, p: _weighted(f, masks) / f.sum() / p,
+            ),
+        },
+    },
 )
 
 
@@ -316,61 +245,71 @@ RISE_COVERAGE = on_card(
     separate={"never shown": 1},
     solve=rise_coverage,
     questions=_coverage_questions,
-    mistakes=(
-        Mistake(
-            "0 / 0",
-            "A pixel that no mask shows gets 0 / 0, which is NaN. It is to get 0.",
-            lambda f, masks: _weighted(f, masks) / masks.sum(dim=0),
-        ),
-        Mistake(
-            "the denominator raised for all",
-            "Adding a number to the denominator changes every value. Treat only those pixels that "
-            "no mask shows.",
-            lambda f, masks: _weighted(f, masks) / (masks.sum(dim=0) + 1),
-            points=1,
-        ),
-        Mistake(
-            "divided by the number of masks",
-            "You divide by N. A pixel that was shown rarely then looks unimportant.",
-            lambda f, masks: _weighted(f, masks) / len(f),
-            points=1,
-        ),
-        Mistake(
-            "divided by the average coverage",
-            "You divide all pixels by the same number. Each has a coverage of its own.",
-            lambda f, masks: _weighted(f, masks) / masks.sum(dim=0).mean(),
-            points=1,
-        ),
-        Mistake(
-            "divided by how many masks show it at all",
-            "You count a mask of 0.1 as a full showing. Coverage adds up the masks' own values.",
-            lambda f, masks: _weighted(f, masks) / (masks > 0).sum(dim=0).clamp(min=1),
-            points=1,
-        ),
-        *(Mistake(name, hint, wrong) for name, hint, wrong in OF_A_MAP),
-    ),
+    mistakes={
+        1: {
+            "the denominator raised for all": (
+                "Adding a number to the denominator changes every value. Treat only those pixels "
+                "that no mask shows.",
+                lambda f, masks: _weighted(f, masks) / (masks.sum(dim=0) + 1),
+            ),
+            "divided by the number of masks": (
+                "You divide by N. A pixel that was shown rarely then looks unimportant.",
+                lambda f, masks: _weighted(f, masks) / len(f),
+            ),
+            "divided by the average coverage": (
+                "You divide all pixels by the same number. Each has a coverage of its own.",
+                lambda f, masks: _weighted(f, masks) / masks.sum(dim=0).mean(),
+            ),
+            "divided by how many masks show it at all": (
+                "You count a mask of 0.1 as a full showing. Coverage adds up the masks' own "
+                "values.",
+                lambda f, masks: _weighted(f, masks) / (masks > 0).sum(dim=0).clamp(min=1),
+            ),
+        },
+        0: {
+            "0 / 0": (
+                "A pixel that no mask shows gets 0 / 0, which is NaN. Return 0 there.",
+                lambda f, masks: _weighted(f, masks) / masks.sum(dim=0),
+            ),
+            "masks without the scores": (
+                "Your map does not depend on the scores `f`.",
+                lambda f, masks: masks.mean(dim=0),
+            ),
+            "divided by the sum of the scores": (
+                SURE,
+                lambda f, masks: _weighted(f, masks) / f.sum(),
+            ),
+            "hidden for shown": (
+                "You weight the hidden pixels. Weight the shown pixels.",
+                lambda f, masks: _weighted(f, 1 - masks) / len(f),
+            ),
+        },
+    },
 )
 
 # LIME: hide superpixels
 
 
-def hide_superpixels(
-    image: Tensor,
-    segments: Tensor,
-    z: Tensor,
-    *,
-    colour: Callable[[Tensor, Tensor], Tensor] = lambda image, part: image[:, part].mean(
-        dim=1, keepdim=True
-    ),
-    hidden: float = 0.0,
-) -> Tensor:
-    """The image with the mean colour of its own in each hidden superpixel."""
+def hide_superpixels(image: Tensor, segments: Tensor, z: Tensor) -> Tensor:
+    """The image with its own mean colour in each hidden superpixel."""
     changed = image.clone()
-    for superpixel, shown in enumerate(z.tolist()):
+    for superpixel in (z == 0).nonzero():
         part = segments == superpixel
-        if shown == hidden:
-            changed[:, part] = colour(image, part)
+        changed[:, part] = image[:, part].mean(dim=1, keepdim=True)
     return changed
+
+
+def _hidden_in(colour: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `hide_superpixels` with another colour."""
+
+    def wrong(image: Tensor, segments: Tensor, z: Tensor) -> Tensor:
+        changed = image.clone()
+        for superpixel in (z == 0).nonzero():
+            part = segments == superpixel
+            changed[:, part] = colour(image, part)
+        return changed
+
+    return wrong
 
 
 def _hide_questions(rng: np.random.Generator) -> list[Question]:
@@ -393,46 +332,28 @@ HIDE_SUPERPIXELS = on_card(
     "lab5.hide_superpixels",
     solve=hide_superpixels,
     questions=_hide_questions,
-    mistakes=(
-        Mistake(
-            "hidden for shown",
-            "A superpixel with z = 1 is to be shown.",
-            partial(hide_superpixels, hidden=1.0),
-            points=1,
-        ),
-        Mistake(
-            "zero instead of the mean colour",
-            "You fill hidden superpixels with 0. Here each gets its own mean colour, so that no "
-            "new edge arises where the colour is even.",
-            partial(hide_superpixels, colour=lambda image, part: torch.zeros(len(image), 1)),
-            points=1,
-        ),
-        Mistake(
-            "the mean of the whole image",
-            "Every hidden superpixel gets the same colour. Take the mean over its own pixels.",
-            partial(
-                hide_superpixels,
-                colour=lambda image, part: image.mean(dim=(1, 2))[:, None],
+    slips={"one minus z": 1},
+    mistakes={
+        1: {
+            "zero instead of the mean colour": (
+                "You fill hidden superpixels with 0. Fill each with its own mean colour.",
+                _hidden_in(lambda image, part: torch.zeros(len(image), 1)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "one mean for all channels",
-            "You average over the channels too: the superpixel turns grey. A colour has a value "
-            "for each channel.",
-            partial(hide_superpixels, colour=lambda image, part: image[:, part].mean()),
-            points=1,
-        ),
-        Mistake(
-            "median instead of mean",
-            "You take the middle value of each channel; wanted is the mean.",
-            partial(
-                hide_superpixels,
-                colour=lambda image, part: image[:, part].median(dim=1, keepdim=True).values,
+            "the mean of the whole image": (
+                "Every hidden superpixel gets the same colour. Take the mean over its own pixels.",
+                _hidden_in(lambda image, part: image.mean(dim=(1, 2))[:, None]),
             ),
-            points=1,
-        ),
-    ),
+            "one mean for all channels": (
+                "You also average over the channels, so the superpixel turns grey. A colour has "
+                "one value per channel.",
+                _hidden_in(lambda image, part: image[:, part].mean()),
+            ),
+            "median instead of mean": (
+                "You take the median of each channel. Take the mean.",
+                _hidden_in(lambda image, part: image[:, part].median(dim=1, keepdim=True).values),
+            ),
+        },
+    },
 )
 
 # LIME: the kernel
@@ -442,9 +363,13 @@ def _distance(Z: Tensor) -> Tensor:
     return 1 - torch.cosine_similarity(Z, torch.ones_like(Z), dim=1)
 
 
+def _kernel(D: Tensor, width: float) -> Tensor:
+    return (-(D**2) / width**2).exp().sqrt()
+
+
 def kernel_weights(Z: Tensor, width: float) -> Tensor:
     """The root of exp(-D^2 / width^2), D the cosine distance to the row of ones."""
-    return (-(_distance(Z) ** 2) / width**2).exp().sqrt()
+    return _kernel(_distance(Z), width)
 
 
 def _some_samples(rng: np.random.Generator, n: int, S: int) -> np.ndarray:
@@ -469,80 +394,50 @@ KERNEL_WEIGHTS = on_card(
     "lab5.kernel_weights",
     solve=kernel_weights,
     questions=_kernel_questions,
-    mistakes=(
-        Mistake(
-            "no root",
-            "The formula has a root around the exponential.",
-            lambda Z, width: (-(_distance(Z) ** 2) / width**2).exp(),
-            points=1,
-        ),
-        Mistake(
-            "similarity for distance",
-            "The weight is to be 1 for the row of ones, at distance 0. You use the cosine itself.",
-            lambda Z, width: (-((1 - _distance(Z)) ** 2) / width**2).exp().sqrt(),
-            points=1,
-        ),
-        Mistake(
-            "distance not squared",
-            "The distance is squared in the exponent, and so is the width.",
-            lambda Z, width: (-_distance(Z) / width**2).exp().sqrt(),
-            points=1,
-        ),
-        Mistake(
-            "width not squared",
-            "The width is squared in the exponent, as the distance is.",
-            lambda Z, width: (-(_distance(Z) ** 2) / width).exp().sqrt(),
-            points=1,
-        ),
-        Mistake(
-            "Euclidean distance",
-            "You use the length of the difference. Here the distance is one minus the cosine of "
-            "the angle.",
-            lambda Z, width: (-((Z - 1) ** 2).sum(dim=1) / width**2).exp().sqrt(),
-            points=1,
-        ),
-        Mistake(
-            "share of hidden superpixels",
-            "You use the share of superpixels that are hidden. Here the distance is one minus the "
-            "cosine of the angle.",
-            lambda Z, width: (-((1 - Z.mean(dim=1)) ** 2) / width**2).exp().sqrt(),
-            points=1,
-        ),
-        Mistake(
-            "weights that add up to 1",
-            "You divide by the sum of the weights. The row of ones is to have the weight 1.",
-            lambda Z, width: kernel_weights(Z, width) / kernel_weights(Z, width).sum(),
-            points=1,
-        ),
-        Mistake(
-            "the further, the more",
-            "The sign in the exponent is wrong: distant samples get the larger weights.",
-            lambda Z, width: (_distance(Z) ** 2 / width**2).exp().sqrt(),
-            points=1,
-        ),
-    ),
+    slips={"squared": 1, "divided by the sum": 1, "root of width": 1},
+    mistakes={
+        1: {
+            "similarity for distance": (
+                "You use the cosine itself. The row of ones has distance 0 and weight 1.",
+                lambda Z, width: _kernel(1 - _distance(Z), width),
+            ),
+            "distance not squared": (
+                "Square the distance in the exponent, as you square the width.",
+                lambda Z, width: _kernel(_distance(Z).clamp(min=0).sqrt(), width),
+            ),
+            "Euclidean distance": (
+                "You use the length of the difference. Here the distance is one minus the cosine "
+                "of the angle.",
+                lambda Z, width: _kernel((Z - 1).norm(dim=1), width),
+            ),
+            "share of hidden superpixels": (
+                "You use the share of superpixels that are hidden. Here the distance is one minus "
+                "the cosine of the angle.",
+                lambda Z, width: _kernel(1 - Z.mean(dim=1), width),
+            ),
+            "the further, the more": (
+                "The sign in the exponent is wrong: distant samples get larger weights than near "
+                "ones.",
+                lambda Z, width: 1 / _kernel(_distance(Z), width),
+            ),
+        },
+    },
 )
 
 # LIME: the ridge regression
 
 
-def weighted_ridge(
-    Z: Tensor,
-    f: Tensor,
-    pi: Tensor,
-    alpha: float,
-    *,
-    centre: Callable[[Tensor, Tensor], Tensor] = lambda values, pi: (
-        torch.einsum("n,n...->...", pi, values) / pi.sum()
-    ),
-    weigh: Callable[[Tensor], Tensor] = lambda pi: pi,
-    penalty: Callable[[float, Tensor], float] = lambda alpha, pi: alpha,
-) -> Tensor:
-    """The coefficients w of a weighted ridge regression whose intercept is free."""
-    Z, f, pi = Z.double(), f.double(), weigh(pi.double())
-    X, y = Z - centre(Z, pi), f - centre(f, pi)
-    G = X.T @ (pi[:, None] * X) + penalty(alpha, pi) * torch.eye(Z.shape[1], dtype=Z.dtype)
+def _ridge(X: Tensor, y: Tensor, pi: Tensor, alpha: float) -> Tensor:
+    """A line through zero: the w with the least sum_i pi_i (y_i - w x_i)^2 + alpha |w|^2."""
+    X, y, pi = X.double(), y.double(), pi.double()
+    G = X.T @ (pi[:, None] * X) + alpha * torch.eye(X.shape[1]).double()
     return torch.linalg.solve(G, X.T @ (pi * y)).float()
+
+
+def weighted_ridge(Z: Tensor, f: Tensor, pi: Tensor, alpha: float) -> Tensor:
+    """The coefficients w of a weighted ridge regression whose intercept is free."""
+    Z, f, pi = Z.double(), f.double(), pi.double()
+    return _ridge(Z - pi @ Z / pi.sum(), f - pi @ f / pi.sum(), pi, alpha)
 
 
 def _ridge_questions(rng: np.random.Generator) -> list[Question]:
@@ -568,75 +463,39 @@ WEIGHTED_RIDGE = on_card(
     "lab5.weighted_ridge",
     solve=weighted_ridge,
     questions=_ridge_questions,
-    mistakes=(
-        Mistake(
-            "no weights",
-            "Your result does not depend on `pi`: distant samples count as much as near ones.",
-            partial(weighted_ridge, weigh=torch.ones_like),
-            points=2,
-        ),
-        Mistake(
-            "squared weights",
-            "The weights go in twice. Multiply rows by the *root* of the weight, if you weigh both "
-            "Z and f before you square.",
-            partial(weighted_ridge, weigh=torch.square),
-            points=3,
-        ),
-        Mistake(
-            "roots of the weights",
-            "The weights go in only as roots.",
-            partial(weighted_ridge, weigh=torch.sqrt),
-            points=3,
-        ),
-        Mistake(
-            "no intercept",
-            "Your line must pass through zero: with everything hidden it predicts 0, which no "
-            "model does. Take the (weighted) means away first, or add a column of ones.",
-            partial(weighted_ridge, centre=lambda values, pi: torch.zeros_like(values[0])),
-            points=2,
-        ),
-        Mistake(
-            "plain means for weighted ones",
-            "You take away the plain means. With weights, the line passes through the *weighted* "
-            "means.",
-            partial(weighted_ridge, centre=lambda values, pi: values.mean(dim=0)),
-            points=3,
-        ),
-        Mistake(
-            "the penalty left out",
-            "Your result does not depend on `alpha`.",
-            partial(weighted_ridge, penalty=lambda alpha, pi: 0.0),
-            points=2,
-        ),
-        Mistake(
-            "the penalty times the number of samples",
-            "Your penalty grows with the number of samples, as if the errors were averaged. They "
-            "are summed.",
-            partial(weighted_ridge, penalty=lambda alpha, pi: alpha * len(pi)),
-            points=3,
-        ),
-        Mistake(
-            "the penalty squared",
-            "alpha multiplies the squared coefficients as it is.",
-            partial(weighted_ridge, penalty=lambda alpha, pi: alpha**2),
-            points=3,
-        ),
-        Mistake(
-            "the intercept penalised",
-            "You shrink the intercept too. What a model says when everything is hidden is no "
-            "reason for a penalty.",
-            lambda Z, f, pi, alpha: weighted_ridge_with_ones(Z, f, pi, alpha),
-            points=3,
-        ),
-    ),
+    slips={
+        "pi left out": 2,
+        "alpha left out": 2,
+        "pi squared": 3,
+        "root of pi": 3,
+        "alpha squared": 3,
+    },
+    mistakes={
+        3: {
+            "plain means for weighted ones": (
+                "You subtract the plain means. Subtract the *weighted* means.",
+                lambda Z, f, pi, alpha: _ridge(Z - Z.mean(dim=0), f - f.mean(), pi, alpha),
+            ),
+            "the penalty times the number of samples": (
+                "Your penalty grows with the number of samples. The errors are summed, not "
+                "averaged.",
+                lambda Z, f, pi, alpha: weighted_ridge(Z, f, pi, alpha * len(pi)),
+            ),
+            "the intercept penalised": (
+                "You penalise the intercept too. Penalise only the coefficients of the "
+                "superpixels.",
+                lambda Z, f, pi, alpha: _ridge(F.pad(Z, (0, 1), value=1), f, pi, alpha)[:-1],
+            ),
+        },
+        2: {
+            "no intercept": (
+                "Your line passes through zero. Subtract the (weighted) means first, or add a "
+                "column of ones.",
+                lambda Z, f, pi, alpha: _ridge(Z, f, pi, alpha),
+            ),
+        },
+    },
 )
-
-
-def weighted_ridge_with_ones(Z: Tensor, f: Tensor, pi: Tensor, alpha: float) -> Tensor:
-    """The mistake of a column of ones whose coefficient is penalised like the others."""
-    ones = torch.cat([Z, torch.ones(len(Z), 1)], dim=1).double()
-    G = ones.T @ (pi[:, None].double() * ones) + alpha * torch.eye(ones.shape[1]).double()
-    return torch.linalg.solve(G, ones.T @ (pi * f).double())[:-1].float()
 
 
 EXERCISES = (

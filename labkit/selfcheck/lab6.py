@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from labkit.metrics import gaze
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 from labkit.selfcheck.networks import Network, drawn
 
 # Correlation
@@ -58,63 +57,49 @@ PCC = on_card(
     separate={"constant map": 1},
     solve=pcc,
     questions=_pcc_questions,
-    mistakes=(
-        Mistake(
-            "0 / 0",
-            "A constant map has no deviation: 0 / 0 is NaN. It says nothing, and is to get 0.",
-            lambda S, Q: (_covariance(S, Q) / (_deviation(S) * _deviation(Q))).item(),
-        ),
-        Mistake(
-            "means not taken away",
-            "That is the cosine of the angle between the maps. A correlation compares deviations "
-            "from the mean: adding a constant must not change it.",
-            lambda S, Q: ((S * Q).sum() / (S.norm() * Q.norm())).item(),
-        ),
-        Mistake(
-            "covariance",
-            "Your number grows with the maps. Divide by both deviations.",
-            lambda S, Q: _covariance(S, Q).item(),
-        ),
-        Mistake(
-            "population and sample mixed",
-            "You divide by n in one place and by n - 1 in another: equal maps would not get 1.",
-            lambda S, Q: (
-                _covariance(S, Q) / (S.double().std() * Q.double().std()).clamp(min=1e-30)
-            ).item(),
-            points=1,
-        ),
-        Mistake(
-            "sample over population",
-            "You divide by n in one place and by n - 1 in another: equal maps would not get 1.",
-            lambda S, Q: (
-                _covariance(S, Q)
-                * S.numel()
-                / (S.numel() - 1)
-                / (_deviation(S) * _deviation(Q)).clamp(min=1e-30)
-            ).item(),
-            points=1,
-        ),
-        Mistake(
-            "squared correlation",
-            "You squared, and the sign is lost: opposite maps must get -1.",
-            lambda S, Q: pcc(S, Q) ** 2,
-            points=1,
-        ),
-        Mistake(
-            "absolute correlation",
-            "The sign is lost: opposite maps must get -1.",
-            lambda S, Q: abs(pcc(S, Q)),
-            points=1,
-        ),
-        Mistake(
-            "divided by the variances",
-            "You divide by the variances; it takes the deviations, their roots.",
-            lambda S, Q: (
-                _covariance(S, Q) / (_deviation(S) * _deviation(Q)).square().clamp(min=1e-30)
-            ).item(),
-            points=1,
-        ),
-    ),
+    slips={"squared": 1, "sign lost": 1},
+    mistakes={
+        1: {
+            "population and sample mixed": (
+                "You divide by n in one place and by n - 1 in another. Then equal maps do not get "
+                "1.",
+                lambda S, Q: (
+                    _covariance(S, Q) / (S.double().std() * Q.double().std()).clamp(min=1e-30)
+                ).item(),
+            ),
+            "sample over population": (
+                "You divide by n in one place and by n - 1 in another. Then equal maps do not get "
+                "1.",
+                lambda S, Q: (
+                    _covariance(S, Q)
+                    * S.numel()
+                    / (S.numel() - 1)
+                    / (_deviation(S) * _deviation(Q)).clamp(min=1e-30)
+                ).item(),
+            ),
+            "divided by the variances": (
+                "You divide by the variances. Divide by the deviations, their roots.",
+                lambda S, Q: (
+                    _covariance(S, Q) / (_deviation(S) * _deviation(Q)).square().clamp(min=1e-30)
+                ).item(),
+            ),
+        },
+        0: {
+            "0 / 0": (
+                "A constant map has no deviation, and 0 / 0 is NaN. Return 0 for it.",
+                lambda S, Q: (_covariance(S, Q) / (_deviation(S) * _deviation(Q))).item(),
+            ),
+            "means not taken away": (
+                "That is the cosine of the angle between the maps. Subtract the means first: "
+                "adding a constant must not change a correlation.",
+                lambda S, Q: ((S * Q).sum() / (S.norm() * Q.norm())).item(),
+            ),
+            "covariance": (
+                "Your number grows with the maps. Divide by both deviations.",
+                lambda S, Q: _covariance(S, Q).item(),
+            ),
+        },
+    },
 )
 
 # Similarity
@@ -133,6 +118,10 @@ def _distribution(values: Tensor) -> Tensor:
     return values / values.sum()
 
 
+def _shared(S: Tensor, Q: Tensor) -> float:
+    return torch.minimum(S, Q).sum().item()
+
+
 def _sim_questions(rng: np.random.Generator) -> list[Question]:
     # Without their floors (0, 1, 3, 0) / 4 and (2, 2, 0, 0) / 4: they share 1/4.
     by_hand = {"S": numbers([[1, 2], [4, 1]]), "Q": numbers([[2, 2], [0, 0]])}
@@ -148,65 +137,49 @@ SIM = on_card(
     "lab6.sim",
     solve=sim,
     questions=_sim_questions,
-    mistakes=(
-        Mistake(
-            "floors left on",
-            "A map on a floor gets another number from you: bring the smallest value of *both* "
-            "maps to 0 first.",
-            lambda S, Q: torch.minimum(_distribution(S), _distribution(Q)).sum().item(),
-            points=1,
-        ),
-        Mistake(
-            "floor of one map left on",
-            "Only one of the maps was brought down to 0.",
-            lambda S, Q: torch.minimum(_distribution(_stretched(S)), _distribution(Q)).sum().item(),
-            points=1,
-        ),
-        Mistake(
-            "not divided by the sum",
-            "Your maps run from 0 to 1, but do not add up to 1: a bright map shares more.",
-            lambda S, Q: torch.minimum(_stretched(S), _stretched(Q)).sum().item(),
-            points=1,
-        ),
-        Mistake(
-            "mean instead of sum",
-            "Equal maps must get 1. You divide by the number of pixels.",
-            lambda S, Q: sim(S, Q) / S.numel(),
-            points=1,
-        ),
-        Mistake(
-            "larger values instead of smaller ones",
-            "Shared is what *both* have: the smaller value at each pixel.",
-            lambda S, Q: (
-                torch.maximum(_distribution(_stretched(S)), _distribution(_stretched(Q)))
-                .sum()
-                .item()
+    slips={"mean instead of sum": 1},
+    mistakes={
+        1: {
+            "floors left on": (
+                "A constant added to a map changes your number. First shift the smallest value of "
+                "*both* maps to 0.",
+                lambda S, Q: _shared(_distribution(S), _distribution(Q)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "product instead of minimum",
-            "You multiply the maps. Shared is the smaller of the two values at each pixel.",
-            lambda S, Q: (_distribution(_stretched(S)) * _distribution(_stretched(Q))).sum().item(),
-        ),
-        Mistake(
-            "negative values cut off",
-            "You set negative values to 0. The map is to be *lifted* or lowered as a whole.",
-            lambda S, Q: (
-                torch.minimum(_distribution(S.clamp(min=0)), _distribution(Q.clamp(min=0)))
-                .sum()
-                .item()
+            "floor of one map left on": (
+                "You shift the smallest value of only one map to 0. Shift both.",
+                lambda S, Q: _shared(_distribution(_stretched(S)), _distribution(Q)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "a softmax instead of a division",
-            "Your maps add up to 1, but through a softmax, which exaggerates the largest values.",
-            lambda S, Q: (
-                torch.minimum(S.flatten().softmax(dim=0), Q.flatten().softmax(dim=0)).sum().item()
+            "not divided by the sum": (
+                "Your maps run from 0 to 1, but do not add up to 1. Divide each by its sum.",
+                lambda S, Q: _shared(_stretched(S), _stretched(Q)),
             ),
-        ),
-    ),
+            "larger values instead of smaller ones": (
+                "You add up the larger values. Two maps share the *smaller* value at each pixel.",
+                lambda S, Q: (
+                    torch.maximum(_distribution(_stretched(S)), _distribution(_stretched(Q)))
+                    .sum()
+                    .item()
+                ),
+            ),
+            "negative values cut off": (
+                "You set negative values to 0. *Shift* the whole map instead.",
+                lambda S, Q: _shared(_distribution(S.clamp(min=0)), _distribution(Q.clamp(min=0))),
+            ),
+        },
+        0: {
+            "product instead of minimum": (
+                "You multiply the maps. They share the smaller of the two values at each pixel.",
+                lambda S, Q: (
+                    (_distribution(_stretched(S)) * _distribution(_stretched(Q))).sum().item()
+                ),
+            ),
+            "a softmax instead of a division": (
+                "You use a softmax, which exaggerates the largest values. Divide by the sum "
+                "instead.",
+                lambda S, Q: _shared(S.flatten().softmax(dim=0), Q.flatten().softmax(dim=0)),
+            ),
+        },
+    },
 )
 
 # Normalised scanpath saliency
@@ -246,63 +219,52 @@ NSS = on_card(
     "lab6.nss",
     solve=nss,
     questions=_nss_questions,
-    mistakes=(
-        Mistake(
-            "swapped axes",
-            "A fixation is (x, y): x counts columns. Which index of a tensor comes first?",
-            lambda S, fixations: _at(_standardised(S), fixations.flip(1)).mean().item(),
-            points=1,
-        ),
-        Mistake(
-            "sample for population deviation",
-            "torch's `std` divides by n - 1 unless told otherwise. The pixels are all there are: "
-            "divide by n.",
-            lambda S, fixations: _at((S - S.mean()) / S.std(), fixations).mean().item(),
-            points=1,
-        ),
-        Mistake(
-            "mean not taken away",
-            "A map on a floor gets a higher number from you. 0 is to mean chance.",
-            lambda S, fixations: _at(S / _deviation(S), fixations).mean().item(),
-            points=1,
-        ),
-        Mistake(
-            "not divided by the deviation",
-            "Your number grows with the map. Its unit is to be the map's own deviation.",
-            lambda S, fixations: _at(S - S.mean(), fixations).mean().item(),
-            points=1,
-        ),
-        Mistake(
-            "divided by the variance",
-            "You divide by the variance; it takes the deviation, its root.",
-            lambda S, fixations: (_at(_standardised(S), fixations) / _deviation(S)).mean().item(),
-            points=1,
-        ),
-        Mistake(
-            "sum instead of mean",
-            "Your number grows with the number of fixations.",
-            lambda S, fixations: _at(_standardised(S), fixations).sum().item(),
-            points=1,
-        ),
-        Mistake(
-            "rounded instead of cut off",
-            "A pixel is an area: column 1 reaches from x = 1 to x = 2, so that x = 1.7 lies in it.",
-            lambda S, fixations: (
-                _at(
-                    _standardised(S),
-                    fixations.round().minimum(torch.tensor([S.shape[1] - 1, S.shape[0] - 1])),
-                )
-                .mean()
-                .item()
+    slips={"sum instead of mean": 1},
+    mistakes={
+        1: {
+            "swapped axes": (
+                "A fixation is (x, y): x counts columns. Which index of a tensor comes first?",
+                lambda S, fixations: _at(_standardised(S), fixations.flip(1)).mean().item(),
             ),
-            points=1,
-        ),
-        Mistake(
-            "standardised over the fixations only",
-            "Mean and deviation are those of the whole map, not of the fixated pixels.",
-            lambda S, fixations: _at(S, fixations).mean().item(),
-        ),
-    ),
+            "sample for population deviation": (
+                "By default, torch's `std` divides by n - 1. The pixels are not a sample: divide "
+                "by n.",
+                lambda S, fixations: _at((S - S.mean()) / S.std(), fixations).mean().item(),
+            ),
+            "mean not taken away": (
+                "A constant added to the map raises your number. Subtract the mean, so that 0 "
+                "means chance.",
+                lambda S, fixations: _at(S / _deviation(S), fixations).mean().item(),
+            ),
+            "not divided by the deviation": (
+                "Your number grows with the map. Divide by the map's own deviation.",
+                lambda S, fixations: _at(S - S.mean(), fixations).mean().item(),
+            ),
+            "divided by the variance": (
+                "You divide by the variance. Divide by the deviation, its root.",
+                lambda S, fixations: (
+                    (_at(_standardised(S), fixations) / _deviation(S)).mean().item()
+                ),
+            ),
+            "rounded instead of cut off": (
+                "You round. Column 1 reaches from x = 1 to x = 2, so x = 1.7 lies in it.",
+                lambda S, fixations: (
+                    _at(
+                        _standardised(S),
+                        fixations.round().minimum(torch.tensor([S.shape[1] - 1, S.shape[0] - 1])),
+                    )
+                    .mean()
+                    .item()
+                ),
+            ),
+        },
+        0: {
+            "standardised over the fixations only": (
+                "Mean and deviation are those of the whole map, not of the fixated pixels.",
+                lambda S, fixations: _at(S, fixations).mean().item(),
+            ),
+        },
+    },
 )
 
 # The area under a curve
@@ -326,94 +288,63 @@ AREA = on_card(
     "lab6.area",
     solve=area,
     questions=_area_questions,
-    mistakes=(
-        Mistake(
-            "mean of the points",
-            "The first and the last point count as much as the others in your mean. Each stands at "
-            "the end of one trapezoid only.",
-            lambda scores: scores.mean().item(),
-        ),
-        Mistake(
-            "width 1 for each step",
-            "The whole way is 1 long, and not each step.",
-            lambda scores: torch.trapezoid(scores).item(),
-        ),
-        Mistake(
-            "divided by the points instead of the steps",
-            "n points have n - 1 steps between them.",
-            lambda scores: (torch.trapezoid(scores) / len(scores)).item(),
-        ),
-        Mistake(
-            "left ends",
-            "You take each step's value at its start. A trapezoid takes both ends.",
-            lambda scores: scores[:-1].mean().item(),
-        ),
-        Mistake(
-            "right ends",
-            "You take each step's value at its end. A trapezoid takes both ends.",
-            lambda scores: scores[1:].mean().item(),
-        ),
-        Mistake(
-            "sum of the points",
-            "You add up the values; how wide is each step?",
-            lambda scores: scores.sum().item(),
-        ),
-    ),
+    mistakes={
+        0: {
+            "mean of the points": (
+                "In your mean, the first and the last point count as much as the others. Each "
+                "belongs to only one trapezoid.",
+                lambda scores: scores.mean().item(),
+            ),
+            "width 1 for each step": (
+                "Your steps have width 1. The whole way has length 1.",
+                lambda scores: torch.trapezoid(scores).item(),
+            ),
+            "divided by the points instead of the steps": (
+                "n points have n - 1 steps between them.",
+                lambda scores: (torch.trapezoid(scores) / len(scores)).item(),
+            ),
+            "left ends": (
+                "You take each step's value at its start. A trapezoid takes both ends.",
+                lambda scores: scores[:-1].mean().item(),
+            ),
+            "right ends": (
+                "You take each step's value at its end. A trapezoid takes both ends.",
+                lambda scores: scores[1:].mean().item(),
+            ),
+            "sum of the points": (
+                "You add up the values; how wide is each step?",
+                lambda scores: scores.sum().item(),
+            ),
+        },
+    },
 )
 
 # Deletion and insertion
 
 
-def _probability(logits: Tensor, target: int) -> Tensor:
+def _changed(S: Tensor, step: int) -> Tensor:
+    """Where pixels have changed at each point, the most relevant first, [n, H, W]."""
+    rank = S.flatten().argsort(descending=True).argsort().view_as(S)
+    counts = torch.tensor([*range(0, S.numel(), step), S.numel()])
+    return rank < counts[:, None, None]
+
+
+def _logits(model: nn.Module, start: Tensor, finish: Tensor, changed: Tensor) -> Tensor:
+    return model(torch.where(changed[:, None], finish, start))  # [n, K]
+
+
+def deletion_curve(model: nn.Module, image: Tensor, target: int, S: Tensor, step: int) -> Tensor:
+    """The probability while the most relevant pixels become 0."""
+    logits = _logits(model, image, torch.zeros_like(image), _changed(S, step))
     return logits.softmax(dim=1)[:, target]
 
 
-def _curve(
-    model: nn.Module,
-    start: Tensor,
-    finish: Tensor,
-    target: int,
-    S: Tensor,
-    step: int,
-    *,
-    score: Callable[[Tensor, int], Tensor] = _probability,
-    descending: bool = True,
-    cumulative: bool = True,
-    channels: slice = slice(None),
-    counts: slice = slice(None),
-) -> Tensor:
-    """Scores while pixels of start become those of finish; the settings make mistakes."""
-    order = S.flatten().argsort(descending=descending)
-    points = [*range(0, S.numel(), step), S.numel()]
-    images = []
-    for n, before in zip(points, [0, *points], strict=False):
-        changed = start.clone().flatten(1)
-        some = order[:n] if cumulative else order[before:n]
-        source = finish.flatten(1)
-        changed[channels, some] = source[channels, some]
-        images.append(changed.view_as(start))
-    with torch.no_grad():
-        return score(model(torch.stack(images[counts])), target)
-
-
-def deletion_curve(
-    model: nn.Module, image: Tensor, target: int, S: Tensor, step: int, **settings: object
-) -> Tensor:
-    """The probability while the most relevant pixels become 0."""
-    return _curve(model, image, torch.zeros_like(image), target, S, step, **settings)
-
-
 def insertion_curve(
-    model: nn.Module,
-    image: Tensor,
-    target: int,
-    S: Tensor,
-    step: int,
-    start: Tensor,
-    **settings: object,
+    model: nn.Module, image: Tensor, target: int, S: Tensor, step: int, start: Tensor
 ) -> Tensor:
     """The probability while the most relevant pixels are put into the start."""
-    return _curve(model, start, image, target, S, step, **settings)
+    logits = _logits(model, start, image, _changed(S, step))
+    return logits.softmax(dim=1)[:, target]
 
 
 def _curve_inputs(rng: np.random.Generator) -> list[tuple[str, dict[str, object]]]:
@@ -454,114 +385,120 @@ def _insertion_questions(rng: np.random.Generator) -> list[Question]:
     ]
 
 
-def _of_curve(curve: Callable[..., Tensor]) -> tuple[Mistake, ...]:
-    return (
-        Mistake(
-            "least relevant pixels first",
-            "Your order begins with the *least* relevant pixels.",
-            partial(curve, descending=False),
-            points=2,
+Ends = Callable[..., tuple[Tensor, Tensor]]  # an image, and perhaps a start, to both ends
+
+
+def _towards_zero(image: Tensor) -> tuple[Tensor, Tensor]:
+    return image, torch.zeros_like(image)
+
+
+def _towards_image(image: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    return start, image
+
+
+def _step_alone(S: Tensor, step: int) -> Tensor:
+    changed = _changed(S, step)
+    return changed & ~changed.roll(1, dims=0)
+
+
+def _along(
+    ends: Ends, changed: Callable[[Tensor, int], Tensor] = _changed
+) -> Callable[..., Tensor]:
+    """A curve between other ends, or with other pixels changed."""
+    return lambda model, image, target, S, step, **start: _logits(
+        model, *ends(image, **start), changed(S, step)
+    ).softmax(dim=1)[:, target]
+
+
+def _one_channel(ends: Ends) -> Ends:
+    def changed_in_red(image: Tensor, **start: Tensor) -> tuple[Tensor, Tensor]:
+        first, last = ends(image, **start)
+        return first, torch.cat([last[:1], first[1:]])
+
+    return changed_in_red
+
+
+def _of_logits(ends: Ends) -> Callable[..., Tensor]:
+    return lambda model, image, target, S, step, **start: _logits(
+        model, *ends(image, **start), _changed(S, step)
+    )[:, target]
+
+
+def _nearly(curve: Callable[..., Tensor], ends: Ends) -> dict[str, tuple[str, Callable]]:
+    """What goes wrong in either curve, and costs one point."""
+    return {
+        "logit for softmax": (
+            "You return logits. The curve is one of probabilities.",
+            _of_logits(ends),
         ),
-        Mistake(
-            "logit for softmax",
-            "You give logits; the curve is one of probabilities.",
-            partial(curve, score=lambda logits, target: logits[:, target]),
-            points=2,
-        ),
-        Mistake(
-            "the winning class instead of the target",
-            "You give the probability of the likeliest class, which changes along the way.",
-            partial(curve, score=lambda logits, target: logits.softmax(dim=1).amax(dim=1)),
-            points=2,
-        ),
-        Mistake(
-            "the first point missing",
+        "the first point missing": (
             "The curve begins before any pixel was changed.",
-            partial(curve, counts=slice(1, None)),
-            points=2,
+            lambda **inputs: curve(**inputs)[1:],
         ),
-        Mistake(
-            "the last point missing",
+        "the last point missing": (
             "The curve ends when all pixels were changed.",
-            partial(curve, counts=slice(None, -1)),
-            points=2,
+            lambda **inputs: curve(**inputs)[:-1],
         ),
-        Mistake(
-            "each step from the beginning",
-            "Each of your pictures has only the pixels of its own step changed. The steps add up.",
-            partial(curve, cumulative=False),
-            points=1,
+    }
+
+
+def _half(ends: Ends) -> dict[str, tuple[str, Callable]]:
+    """What goes wrong in either curve, and costs more."""
+    return {
+        "each step from the beginning": (
+            "In each of your pictures, only the pixels of one step are changed. The steps add up.",
+            _along(ends, _step_alone),
         ),
-        Mistake(
-            "one channel changed",
-            "A pixel has all channels; you change one of them.",
-            partial(curve, channels=slice(0, 1)),
-            points=1,
+        "one channel changed": (
+            "You change only one channel of a pixel. Change all of them.",
+            _along(_one_channel(ends)),
         ),
-    )
+    }
 
 
 DELETION_CURVE = on_card(
     "lab6.deletion_curve",
     solve=deletion_curve,
     questions=_deletion_questions,
-    mistakes=(
-        *_of_curve(deletion_curve),
-        Mistake(
-            "pixels put in instead of taken away",
-            "Your curve begins with an empty picture. That is insertion, the next exercise.",
-            lambda model, image, target, S, step: insertion_curve(
-                model, image, target, S, step, torch.zeros_like(image)
+    slips={"the winning class instead of the target": 2, "opposite sign of S": 2},
+    mistakes={
+        2: {
+            **_nearly(deletion_curve, _towards_zero),
+            "mean colour of the image instead of 0": (
+                "You set deleted pixels to the image's mean. Set them to 0.",
+                _along(lambda image: (image, image.mean(dim=(1, 2), keepdim=True))),
             ),
-            points=1,
-        ),
-        Mistake(
-            "mean colour of the image instead of 0",
-            "Deleted pixels get the image's own mean; here they are to become 0.",
-            lambda model, image, target, S, step: _curve(
-                model,
-                image,
-                image.mean(dim=(1, 2), keepdim=True).expand_as(image).contiguous(),
-                target,
-                S,
-                step,
+        },
+        1: {
+            **_half(_towards_zero),
+            "pixels put in instead of taken away": (
+                "Your curve begins with an empty picture. That is insertion, the next exercise.",
+                _along(lambda image: (torch.zeros_like(image), image)),
             ),
-            points=2,
-        ),
-    ),
+        },
+    },
 )
 
 INSERTION_CURVE = on_card(
     "lab6.insertion_curve",
     solve=insertion_curve,
     questions=_insertion_questions,
-    mistakes=(
-        *_of_curve(insertion_curve),
-        Mistake(
-            "the start left out",
-            "You start from zeros, whatever `start` says.",
-            lambda model, image, target, S, step, start: insertion_curve(
-                model, image, target, S, step, torch.zeros_like(image)
+    slips={
+        "the winning class instead of the target": 2,
+        "start left out": 2,
+        "image and start swapped": 1,
+        "opposite sign of S": 2,
+    },
+    mistakes={
+        2: {
+            **_nearly(insertion_curve, _towards_image),
+            "pixels added to the start": (
+                "You add the image's pixels to those of the start. *Replace* them.",
+                _along(lambda image, start: (start, start + image)),
             ),
-            points=2,
-        ),
-        Mistake(
-            "deletion down to the start",
-            "Your curve begins with the image. It is to begin with `start` and end with the image.",
-            lambda model, image, target, S, step, start: _curve(
-                model, image, start, target, S, step
-            ),
-            points=1,
-        ),
-        Mistake(
-            "pixels added to the start",
-            "You add the image's pixels to those of the start; they are to *replace* them.",
-            lambda model, image, target, S, step, start: _curve(
-                model, start, start + image, target, S, step
-            ),
-            points=2,
-        ),
-    ),
+        },
+        1: _half(_towards_image),
+    },
 )
 
 EXERCISES = (

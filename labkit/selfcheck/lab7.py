@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labkit.selfcheck.cards import on_card
-from labkit.selfcheck.exercise import Mistake, Question, normal, numbers
+from labkit.selfcheck.exercise import Question, normal, numbers
 
 # The range of the image
 
@@ -48,81 +47,78 @@ RESCALED = on_card(
     separate={"constant maps": 1},
     solve=rescaled,
     questions=_rescaled_questions,
-    mistakes=(
-        Mistake(
-            "0 / 0",
-            "Constant maps have no range: 0 / 0 is NaN. They are to become the image's smallest "
-            "value.",
-            lambda maps, image: (
-                image.min()
-                + (image.max() - image.min()) * (maps - maps.min()) / (maps.max() - maps.min())
+    mistakes={
+        1: {
+            "each channel by itself": (
+                "You scale each channel to its own range, which changes colours. Use one range "
+                "for all channels.",
+                _rescaled_by_channel,
             ),
-        ),
-        Mistake(
-            "each channel by itself",
-            "You scale each channel to its own range. Colours change that way: one range is meant, "
-            "from the smallest to the largest value of all channels.",
-            _rescaled_by_channel,
-            points=1,
-        ),
-        Mistake(
-            "from 0 to 1",
-            "Your values run from 0 to 1; wanted is the range of the image.",
-            lambda maps, image: _shares(maps),
-            points=1,
-        ),
-        Mistake(
-            "the smallest value left out",
-            "The width of the range is right, but it begins at 0 instead of the image's smallest "
-            "value.",
-            lambda maps, image: (image.max() - image.min()) * _shares(maps),
-            points=1,
-        ),
-        Mistake(
-            "from the smallest value by the largest",
-            "The range's width is the largest value *minus the smallest*.",
-            lambda maps, image: image.min() + image.max() * _shares(maps),
-            points=1,
-        ),
-        Mistake(
-            "cut off instead of scaled",
-            "You cut values off at the ends of the range; they are to be scaled.",
-            lambda maps, image: maps.clamp(image.min(), image.max()),
-        ),
-        Mistake(
-            "mean and deviation instead of the range",
-            "You match mean and deviation. Wanted are the smallest and the largest value.",
-            lambda maps, image: (
-                image.mean() + image.std() * (maps - maps.mean()) / maps.std().clamp(min=1e-30)
+            "from 0 to 1": (
+                "Your values run from 0 to 1. Use the range of the image.",
+                lambda maps, image: _shares(maps),
             ),
-        ),
-    ),
+            "the smallest value left out": (
+                "Your range has the right width, but it begins at 0. Begin at the image's "
+                "smallest value.",
+                lambda maps, image: (image.max() - image.min()) * _shares(maps),
+            ),
+            "from the smallest value by the largest": (
+                "The range's width is the largest value *minus the smallest*.",
+                lambda maps, image: image.min() + image.max() * _shares(maps),
+            ),
+        },
+        0: {
+            "0 / 0": (
+                "Constant maps have no range, and 0 / 0 is NaN. Return the image's smallest value "
+                "for them.",
+                lambda maps, image: (
+                    image.min()
+                    + (image.max() - image.min()) * (maps - maps.min()) / (maps.max() - maps.min())
+                ),
+            ),
+            "cut off instead of scaled": (
+                "You cut values off at the ends of the range. Scale them instead.",
+                lambda maps, image: maps.clamp(image.min(), image.max()),
+            ),
+            "mean and deviation instead of the range": (
+                "You match mean and deviation. Match the smallest and the largest value.",
+                lambda maps, image: (
+                    image.mean() + image.std() * (maps - maps.mean()) / maps.std().clamp(min=1e-30)
+                ),
+            ),
+        },
+    },
 )
 
 # The generator
 
 
-def generator(
-    image: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    n_blocks: int,
-    n_layers: int,
-    *,
-    enters: Callable[[Tensor], Tensor] = lambda image: image - image.min(),
-    inner: Callable[[Tensor], Tensor] = lambda maps: maps,
-    end: Callable[[Tensor], Tensor] = torch.relu,
-    leaves: Callable[[Tensor, Tensor], Tensor] = rescaled,
-    padding: int | None = None,
-) -> Tensor:
-    """One convolution again and again, a ReLU per block; the settings make mistakes."""
-    maps = enters(image)[None]
-    padding = weight.shape[-1] // 2 if padding is None else padding
+def _convolved(maps: Tensor, weight: Tensor, bias: Tensor, n_layers: int) -> Tensor:
+    for _ in range(n_layers):
+        maps = F.conv2d(maps[None], weight, bias, padding=weight.shape[-1] // 2)[0]
+    return maps
+
+
+def _blocks(maps: Tensor, weight: Tensor, bias: Tensor, n_blocks: int, n_layers: int) -> Tensor:
     for _ in range(n_blocks):
-        for _ in range(n_layers):
-            maps = inner(F.conv2d(maps, weight, bias, padding=padding))
-        maps = end(maps)
-    return leaves(maps[0], image)
+        maps = torch.relu(_convolved(maps, weight, bias, n_layers))
+    return maps
+
+
+def generator(image: Tensor, weight: Tensor, bias: Tensor, n_blocks: int, n_layers: int) -> Tensor:
+    """The same convolution again and again, with a ReLU per block, in the image's range."""
+    return rescaled(_blocks(image - image.min(), weight, bias, n_blocks, n_layers), image)
+
+
+def _without_padding(
+    image: Tensor, weight: Tensor, bias: Tensor, n_blocks: int, n_layers: int
+) -> Tensor:
+    """The part that no padding has reached."""
+    lost = n_blocks * n_layers * (weight.shape[-1] // 2)
+    height, width = image.shape[1:]
+    maps = _blocks(image - image.min(), weight, bias, n_blocks, n_layers)
+    return rescaled(maps[:, lost : height - lost, lost : width - lost], image)
 
 
 def _generator_questions(rng: np.random.Generator) -> list[Question]:
@@ -159,87 +155,66 @@ GENERATOR = on_card(
     "lab7.generator",
     solve=generator,
     questions=_generator_questions,
-    mistakes=(
-        Mistake(
-            "ReLU after every convolution",
-            "A block has one ReLU, at its end; between its convolutions values may be negative.",
-            partial(generator, inner=torch.relu),
-            points=2,
-        ),
-        Mistake(
-            "no ReLU",
-            "Each block ends with a ReLU.",
-            partial(generator, end=lambda maps: maps),
-            points=1,
-        ),
-        Mistake(
-            "the image not shifted to zero",
-            "The image enters with its negative values, which a ReLU would throw away. Bring its "
-            "smallest value to 0 first.",
-            partial(generator, enters=lambda image: image),
-            points=2,
-        ),
-        Mistake(
-            "range not restored",
-            "The output has left the image's range: the last step is missing.",
-            partial(generator, leaves=lambda maps, image: maps),
-            points=2,
-        ),
-        Mistake(
-            "each channel back to its own range",
-            "You scale each channel to its own range; one range is meant for all of them.",
-            partial(generator, leaves=_rescaled_by_channel),
-            points=2,
-        ),
-        Mistake(
-            "no padding",
-            "The maps shrink with each convolution. How much padding keeps their size?",
-            partial(generator, padding=0, leaves=rescaled),
-            points=1,
-        ),
-        Mistake(
-            "blocks and layers swapped",
-            "The ReLU comes `n_blocks` times, and `n_layers` convolutions go before each.",
-            lambda image, weight, bias, n_blocks, n_layers: generator(
-                image, weight, bias, n_layers, n_blocks
+    slips={"n_blocks and n_layers swapped": 2, "n_blocks left out": 1, "bias left out": 2},
+    mistakes={
+        2: {
+            "ReLU after every convolution": (
+                "You apply a ReLU after every convolution. A block has only one, at its end.",
+                lambda image, weight, bias, n_blocks, n_layers: generator(
+                    image, weight, bias, n_blocks * n_layers, 1
+                ),
             ),
-            points=2,
-        ),
-        Mistake(
-            "one block only",
-            "Your result does not depend on `n_blocks`.",
-            lambda image, weight, bias, n_blocks, n_layers: generator(
-                image, weight, bias, 1, n_layers
+            "the image not shifted to zero": (
+                "You do not shift the image first, so the ReLU removes its negative values. Bring "
+                "its smallest value to 0.",
+                lambda image, **others: rescaled(_blocks(image, **others), image),
             ),
-            points=1,
-        ),
-        Mistake(
-            "the bias left out",
-            "Your result does not depend on the bias.",
-            lambda image, weight, bias, n_blocks, n_layers: generator(
-                image, weight, 0 * bias, n_blocks, n_layers
+            "range not restored": (
+                "Your output is not in the image's range. The last step is missing.",
+                lambda image, **others: _blocks(image - image.min(), **others),
             ),
-            points=2,
-        ),
-    ),
+            "each channel back to its own range": (
+                "You scale each channel to its own range. Use one range for all channels.",
+                lambda image, **others: _rescaled_by_channel(
+                    _blocks(image - image.min(), **others), image
+                ),
+            ),
+        },
+        1: {
+            "no ReLU": (
+                "Each block ends with a ReLU.",
+                lambda image, weight, bias, n_blocks, n_layers: rescaled(
+                    _convolved(image - image.min(), weight, bias, n_blocks * n_layers), image
+                ),
+            ),
+            "no padding": (
+                "The maps shrink with each convolution. How much padding keeps their size?",
+                _without_padding,
+            ),
+        },
+    },
 )
 
 # The loss
 
 
-def loss(
-    logits: Tensor,
-    image: Tensor,
-    perturbed: Tensor,
-    target: int,
-    l1: float,
-    *,
-    score: Callable[[Tensor, int], Tensor] = lambda logits, target: logits.softmax(dim=0)[target],
-    distance: Callable[[Tensor], Tensor] = lambda change: change.abs().mean(),
-    sign: float = 1.0,
-) -> Tensor:
-    """f(x') + l1 mean |x - x'|; the settings exist to make mistakes with."""
-    return score(logits, target) + sign * l1 * distance(image - perturbed)
+def loss(logits: Tensor, image: Tensor, perturbed: Tensor, target: int, l1: float) -> Tensor:
+    """f(x') + l1 mean |x - x'|."""
+    return logits.softmax(dim=0)[target] + l1 * (image - perturbed).abs().mean()
+
+
+def _scored(score: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `loss` with another score."""
+    return lambda logits, image, perturbed, target, l1: (
+        score(logits)[target] + l1 * (image - perturbed).abs().mean()
+    )
+
+
+def _costing(cost: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `loss` with another cost of change."""
+    return lambda logits, image, perturbed, target, l1: (
+        logits.softmax(dim=0)[target] + l1 * cost(image - perturbed)
+    )
 
 
 def _loss_questions(rng: np.random.Generator) -> list[Question]:
@@ -268,68 +243,46 @@ LOSS = on_card(
     "lab7.loss",
     solve=loss,
     questions=_loss_questions,
-    mistakes=(
-        Mistake(
-            "logit for softmax",
-            "You minimise the logit, which has no lower end. The probability has one.",
-            partial(loss, score=lambda logits, target: logits[target]),
-            points=1,
-        ),
-        Mistake(
-            "logarithm of the probability",
-            "Take the probability itself, not its logarithm.",
-            partial(loss, score=lambda logits, target: logits.log_softmax(dim=0)[target]),
-            points=1,
-        ),
-        Mistake(
-            "cross-entropy",
-            "Minimising the cross-entropy makes the class *likelier*. Here it is to disappear.",
-            partial(loss, score=lambda logits, target: -logits.log_softmax(dim=0)[target]),
-        ),
-        Mistake(
-            "sum instead of mean",
-            "Your cost of change grows with the size of the picture.",
-            partial(loss, distance=lambda change: change.abs().sum()),
-            points=1,
-        ),
-        Mistake(
-            "squared change",
-            "You square the change. Absolute values are what lets many pixels stay as they are.",
-            partial(loss, distance=lambda change: change.square().mean()),
-            points=1,
-        ),
-        Mistake(
-            "change without its size",
-            "Plus and minus cancel in your mean: a strong change may cost nothing.",
-            partial(loss, distance=lambda change: change.mean()),
-            points=1,
-        ),
-        Mistake(
-            "change without its size, the other way round",
-            "Plus and minus cancel in your mean: a strong change may cost nothing.",
-            partial(loss, distance=lambda change: -change.mean()),
-            points=1,
-        ),
-        Mistake(
-            "change rewarded",
-            "The second term has the wrong sign: the further from the image, the lower your loss.",
-            partial(loss, sign=-1.0),
-            points=1,
-        ),
-        Mistake(
-            "change free of charge",
-            "Your loss does not depend on the change, or not on `l1`.",
-            partial(loss, sign=0.0),
-        ),
-        Mistake(
-            "l1 left out",
-            "Your loss does not depend on `l1`.",
-            lambda logits, image, perturbed, target, l1: loss(
-                logits, image, perturbed, target, 1.0
+    slips={"l1 left out": 1, "opposite sign of l1": 1},
+    mistakes={
+        1: {
+            "logit for softmax": (
+                "You minimise the logit, which has no lower bound. Minimise the probability.",
+                _scored(lambda logits: logits),
             ),
-            points=1,
-        ),
-    ),
+            "logarithm of the probability": (
+                "Take the probability itself, not its logarithm.",
+                _scored(lambda logits: logits.log_softmax(dim=0)),
+            ),
+            "sum instead of mean": (
+                "Your cost of change grows with the size of the picture.",
+                _costing(lambda change: change.abs().sum()),
+            ),
+            "squared change": (
+                "You square the change. Use absolute values, which leave many pixels unchanged.",
+                _costing(lambda change: change.square().mean()),
+            ),
+            "change without its size": (
+                "Plus and minus cancel in your mean: a strong change may cost nothing.",
+                _costing(torch.mean),
+            ),
+            "change without its size, the other way round": (
+                "Plus and minus cancel in your mean: a strong change may cost nothing.",
+                _costing(lambda change: -change.mean()),
+            ),
+        },
+        0: {
+            "cross-entropy": (
+                "Minimising the cross-entropy makes the class *likelier*. Here it should become "
+                "less likely.",
+                _scored(lambda logits: -logits.log_softmax(dim=0)),
+            ),
+            "change free of charge": (
+                "Your loss does not depend on the change, or not on `l1`.",
+                lambda logits, target, **others: logits.softmax(dim=0)[target],
+            ),
+        },
+    },
 )
 
 # Total variation
@@ -353,77 +306,68 @@ TOTAL_VARIATION = on_card(
     "lab7.total_variation",
     solve=total_variation,
     questions=_variation_questions,
-    mistakes=(
-        Mistake(
-            "sum instead of a number per value",
-            "Your number grows with the size of the picture.",
-            lambda change: total_variation(change) * change.numel(),
-            points=1,
-        ),
-        Mistake(
-            "mean of the steps in each direction",
-            "There are fewer steps than values. Divide both sums by the number of *values*.",
-            lambda change: change.diff(dim=-2).abs().mean() + change.diff(dim=-1).abs().mean(),
-            points=1,
-        ),
-        Mistake(
-            "one direction only",
-            "Steps go down *and* to the right.",
-            lambda change: change.diff(dim=-1).abs().sum() / change.numel(),
-            points=1,
-        ),
-        Mistake(
-            "one direction only, downwards",
-            "Steps go down *and* to the right.",
-            lambda change: change.diff(dim=-2).abs().sum() / change.numel(),
-            points=1,
-        ),
-        Mistake(
-            "steps between the channels",
-            "You also count steps from one channel to the next: those are colours, not places.",
-            lambda change: (
-                total_variation(change) + change.diff(dim=0).abs().sum() / change.numel()
+    slips={"sum instead of mean": 1},
+    mistakes={
+        1: {
+            "mean of the steps in each direction": (
+                "There are fewer steps than values. Divide both sums by the number of *values*.",
+                lambda change: change.diff(dim=-2).abs().mean() + change.diff(dim=-1).abs().mean(),
             ),
-            points=1,
-        ),
-        Mistake(
-            "squared steps",
-            "Take the size of each step, not its square.",
-            lambda change: (
-                (change.diff(dim=-2).square().sum() + change.diff(dim=-1).square().sum())
-                / change.numel()
+            "one direction only": (
+                "Steps go down *and* to the right.",
+                lambda change: change.diff(dim=-1).abs().sum() / change.numel(),
             ),
-            points=1,
-        ),
-        Mistake(
-            "steps without their size",
-            "Steps up and down cancel in your sum.",
-            lambda change: (change.diff(dim=-2).sum() + change.diff(dim=-1).sum()) / change.numel(),
-        ),
-    ),
+            "one direction only, downwards": (
+                "Steps go down *and* to the right.",
+                lambda change: change.diff(dim=-2).abs().sum() / change.numel(),
+            ),
+            "steps between the channels": (
+                "You also count steps from one channel to the next. Count only steps within a "
+                "channel.",
+                lambda change: (
+                    total_variation(change) + change.diff(dim=0).abs().sum() / change.numel()
+                ),
+            ),
+            "squared steps": (
+                "Take the size of each step, not its square.",
+                lambda change: (
+                    (change.diff(dim=-2).square().sum() + change.diff(dim=-1).square().sum())
+                    / change.numel()
+                ),
+            ),
+        },
+        0: {
+            "steps without their size": (
+                "Steps up and down cancel in your sum.",
+                lambda change: (
+                    (change.diff(dim=-2).sum() + change.diff(dim=-1).sum()) / change.numel()
+                ),
+            ),
+        },
+    },
 )
 
 # The map
 
 
-def perturbation_map(
-    image: Tensor,
-    perturbed: Tensor,
-    power: float,
-    border: int,
-    *,
-    gathered: Callable[[Tensor, Tensor, float], Tensor] = lambda image, perturbed, power: (
-        (image.mean(dim=0) - perturbed.mean(dim=0)).abs() ** power
-    ),
-    kept: float = 0.0,
-) -> Tensor:
-    """The channels' mean change to a power, without the border; settings to make mistakes with."""
-    changed = gathered(image, perturbed, power)
+def _without_border(changed: Tensor, border: int) -> Tensor:
     height, width = changed.shape
     inner = slice(border, height - border), slice(border, width - border)
-    relevance = kept * changed
+    relevance = torch.zeros_like(changed)
     relevance[inner] = changed[inner]
     return relevance
+
+
+def perturbation_map(image: Tensor, perturbed: Tensor, power: float, border: int) -> Tensor:
+    """The change of the channels' mean to a power, and 0 along the border."""
+    return _without_border((image.mean(dim=0) - perturbed.mean(dim=0)).abs() ** power, border)
+
+
+def _gathered(change: Callable[[Tensor, float], Tensor]) -> Callable[..., Tensor]:
+    """A wrong `perturbation_map` that gathers the channels in another way."""
+    return lambda image, perturbed, power, border: _without_border(
+        change(image - perturbed, power), border
+    )
 
 
 def _map_questions(rng: np.random.Generator) -> list[Question]:
@@ -444,85 +388,47 @@ PERTURBATION_MAP = on_card(
     "lab7.perturbation_map",
     solve=perturbation_map,
     questions=_map_questions,
-    mistakes=(
-        Mistake(
-            "the border left on",
-            "Along the border the padding of the convolutions shows; it is to be set to 0.",
-            partial(perturbation_map, kept=1.0),
-            points=1,
-        ),
-        Mistake(
-            "the border cut off",
-            "Your map has become smaller. It is to keep the picture's size, with zeros along the "
-            "border.",
-            lambda image, perturbed, power, border: perturbation_map(
-                image, perturbed, power, border
-            )[border : image.shape[1] - border, border : image.shape[2] - border],
-            points=1,
-        ),
-        Mistake(
-            "channels averaged after the power",
-            "You raise each channel to the power and average then. First the mean over the "
-            "channels, before and after; then their difference.",
-            partial(
-                perturbation_map,
-                gathered=lambda image, perturbed, power: ((image - perturbed).abs() ** power).mean(
-                    dim=0
-                ),
+    slips={"border left out": 1, "power left out": 1},
+    mistakes={
+        1: {
+            "the border cut off": (
+                "Your map has become smaller. Keep the picture's size, with zeros along the "
+                "border.",
+                lambda image, perturbed, power, border: perturbation_map(
+                    image, perturbed, power, border
+                )[border : image.shape[1] - border, border : image.shape[2] - border],
             ),
-            points=1,
-        ),
-        Mistake(
-            "channels averaged after the absolute value",
-            "You take the size of the change in each channel and average then. First the mean over "
-            "the channels, before and after; then their difference.",
-            partial(
-                perturbation_map,
-                gathered=lambda image, perturbed, power: (
-                    (image - perturbed).abs().mean(dim=0) ** power
-                ),
+            "channels averaged after the power": (
+                "You raise each channel to the power and average afterwards. First average the "
+                "channels of both images, then take the difference.",
+                _gathered(lambda change, power: (change.abs() ** power).mean(dim=0)),
             ),
-            points=1,
-        ),
-        Mistake(
-            "channels summed",
-            "You add up the channels; their mean is meant.",
-            partial(
-                perturbation_map,
-                gathered=lambda image, perturbed, power: (
-                    (image - perturbed).sum(dim=0).abs() ** power
-                ),
+            "channels averaged after the absolute value": (
+                "You take the absolute change in each channel and average afterwards. First "
+                "average the channels of both images, then take the difference.",
+                _gathered(lambda change, power: change.abs().mean(dim=0) ** power),
             ),
-            points=1,
-        ),
-        Mistake(
-            "no power",
-            "Your map does not depend on `power`.",
-            partial(
-                perturbation_map,
-                gathered=lambda image, perturbed, power: (
-                    image.mean(dim=0) - perturbed.mean(dim=0)
-                ).abs(),
+            "channels summed": (
+                "You add up the channels. Take their mean.",
+                _gathered(lambda change, power: change.sum(dim=0).abs() ** power),
             ),
-            points=1,
-        ),
-    ),
+        },
+    },
 )
 
 # The centre
 
 
-def centre_of_mass(
-    relevance: Tensor,
-    *,
-    mass: Callable[[Tensor], Tensor] = lambda relevance: relevance.clamp(min=0),
-) -> tuple[float, float]:
+def _centre(mass: Tensor) -> tuple[float, float]:
+    mass = mass.double()
+    rows, columns = (torch.arange(n).double() for n in mass.shape)
+    x, y = mass.sum(dim=0) @ columns, mass.sum(dim=1) @ rows
+    return (x / mass.sum()).item(), (y / mass.sum()).item()
+
+
+def centre_of_mass(relevance: Tensor) -> tuple[float, float]:
     """(x, y) of the centre; negative values count as 0."""
-    values = mass(relevance.double())
-    rows, columns = (torch.arange(n, dtype=values.dtype) for n in values.shape)
-    total = values.sum()
-    x, y = (values.sum(dim=0) @ columns) / total, (values.sum(dim=1) @ rows) / total
-    return x.item(), y.item()
+    return _centre(relevance.clamp(min=0))
 
 
 def _centre_questions(rng: np.random.Generator) -> list[Question]:
@@ -542,61 +448,46 @@ CENTRE_OF_MASS = on_card(
     "lab7.centre_of_mass",
     solve=centre_of_mass,
     questions=_centre_questions,
-    mistakes=(
-        Mistake(
-            "swapped axes",
-            "x counts columns and comes first; you give the row first.",
-            lambda relevance: centre_of_mass(relevance)[::-1],
-            points=1,
-        ),
-        Mistake(
-            "the largest value instead of the centre",
-            "You give the place of the largest value. In a centre all values count.",
-            lambda relevance: (
-                int(relevance.argmax()) % relevance.shape[1],
-                int(relevance.argmax()) // relevance.shape[1],
+    slips={"results swapped": 1},
+    mistakes={
+        1: {
+            "negative values counted": (
+                "Negative values pull the centre away, even out of the picture. They count as 0.",
+                lambda relevance: _centre(relevance),
             ),
-        ),
-        Mistake(
-            "negative values counted",
-            "Negative values pull the centre away, even out of the picture. They count as 0.",
-            partial(centre_of_mass, mass=lambda relevance: relevance),
-            points=1,
-        ),
-        Mistake(
-            "size of negative values counted",
-            "A strongly negative place attracts your centre. Negative values count as 0.",
-            partial(centre_of_mass, mass=torch.abs),
-            points=1,
-        ),
-        Mistake(
-            "every positive pixel alike",
-            "Each positive pixel counts the same in your mean; its value says how much it is to "
-            "count.",
-            partial(centre_of_mass, mass=lambda relevance: (relevance > 0).double()),
-            points=1,
-        ),
-        Mistake(
-            "not divided by the whole mass",
-            "Twice the map must have the same centre: divide by the sum of the values.",
-            lambda relevance: tuple(
-                part * relevance.clamp(min=0).sum().item() for part in centre_of_mass(relevance)
+            "size of negative values counted": (
+                "A strongly negative place attracts your centre. Negative values count as 0.",
+                lambda relevance: _centre(relevance.abs()),
             ),
-            points=1,
-        ),
-        Mistake(
-            "counted from 1",
-            "The first column is number 0.",
-            lambda relevance: tuple(part + 1 for part in centre_of_mass(relevance)),
-            points=1,
-        ),
-        Mistake(
-            "from the pixels' corners",
-            "Here a pixel's place is its index, without the half that leads from corner to centre.",
-            lambda relevance: tuple(part + 0.5 for part in centre_of_mass(relevance)),
-            points=1,
-        ),
-    ),
+            "every positive pixel alike": (
+                "Each positive pixel counts the same in your mean. Weight it by its value.",
+                lambda relevance: _centre(relevance > 0),
+            ),
+            "not divided by the whole mass": (
+                "Twice the map must have the same centre: divide by the sum of the values.",
+                lambda relevance: tuple(
+                    part * relevance.clamp(min=0).sum().item() for part in centre_of_mass(relevance)
+                ),
+            ),
+            "counted from 1": (
+                "The first column is number 0.",
+                lambda relevance: tuple(part + 1 for part in centre_of_mass(relevance)),
+            ),
+            "from the pixels' corners": (
+                "You add one half to each place. Here the place of a pixel is its index.",
+                lambda relevance: tuple(part + 0.5 for part in centre_of_mass(relevance)),
+            ),
+        },
+        0: {
+            "the largest value instead of the centre": (
+                "You return the place of the largest value. In a centre all values count.",
+                lambda relevance: (
+                    int(relevance.argmax()) % relevance.shape[1],
+                    int(relevance.argmax()) // relevance.shape[1],
+                ),
+            ),
+        },
+    },
 )
 
 EXERCISES = (

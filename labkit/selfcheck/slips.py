@@ -23,6 +23,10 @@ def _softmax(values: Tensor) -> Tensor:
     return values.softmax(dim=1) if values.ndim == 2 else values
 
 
+def _root(values: Tensor) -> Tensor:
+    return values.clamp(min=0).sqrt()
+
+
 def _transposed(values: Tensor) -> Tensor:
     return values.T if values.ndim == 2 else values
 
@@ -48,7 +52,7 @@ CHANGED: tuple[Made, ...] = (  # what becomes of the right values
     (
         "root",
         "Your values are the roots of the right ones. Is a square missing, or one root too many?",
-        torch.sqrt,
+        _root,
     ),
     (
         "one minus the value",
@@ -75,6 +79,22 @@ CHANGED: tuple[Made, ...] = (  # what becomes of the right values
     ("too many dimensions", EXTRA, lambda values: values[None]),
     ("too many dimensions", EXTRA, lambda values: values[..., None]),
     ("too many dimensions", EXTRA, lambda values: values[None, None]),
+)
+ENTERED: tuple[Made, ...] = (  # what becomes of an argument, {}
+    ("{} squared", "You square `{}`. Use it as it is.", torch.square),
+    ("root of {}", "You take the root of `{}`. Use it as it is.", _root),
+    (
+        "opposite sign of {}",
+        "You use `{}` with the opposite sign or in the opposite order.",
+        torch.neg,
+    ),
+    ("sign of {} lost", "You use the absolute value of `{}`. Keep its sign.", torch.abs),
+    (
+        "one over {}",
+        "You multiply by `{}` where you should divide, or the other way round.",
+        torch.reciprocal,
+    ),
+    ("one minus {}", "You use 1 - `{}`. Which of 0 and 1 means what?", lambda values: 1 - values),
 )
 RESCORED: tuple[Made, ...] = (  # what becomes of a network's logits, [N, K]
     (
@@ -197,6 +217,9 @@ def _swapped(solve: Callable, one: str, other: str, /, **inputs: object) -> obje
 def _of_argument(solve: Callable, argument: str, value: Value) -> Iterator[Made]:
     if isinstance(value, float) or getattr(value, "dtype", None) == np.float32:
         yield from _left_out(solve, argument, value)
+        for name, hint, change in ENTERED:
+            wrong = partial(_entered, solve, argument, change)
+            yield name.format(argument), hint.format(argument), wrong
         yield (
             f"multiplied by {argument}",
             f"You multiply by `{argument}`. Leave this factor out.",
@@ -231,6 +254,12 @@ def _with_constant(solve: Callable, argument: str, constant: int, /, **inputs: o
     value = inputs[argument]
     always = torch.full_like(value, constant) if isinstance(value, Tensor) else constant
     return solve(**inputs | {argument: always})
+
+
+def _entered(solve: Callable, argument: str, change: Callable, /, **inputs: object) -> object:
+    value = inputs[argument]
+    other = change(torch.as_tensor(value))
+    return solve(**inputs | {argument: other if isinstance(value, Tensor) else other.item()})
 
 
 def _multiplied(solve: Callable, argument: str, /, **inputs: object) -> object:
