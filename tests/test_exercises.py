@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from cases import faults, in_every
 from conftest import needs_module
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -65,7 +66,7 @@ def test_exercises_are_regenerated_byte_for_byte(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0].endswith("lab1/lab1.ipynb")
 
 
-@pytest.mark.parametrize("lab", LABS)
+@in_every(LABS)
 def test_no_solution_is_left_in_an_exercise(lab):
     text = "\n".join(cell.source for cell in read(RELEASES[lab]).cells)
     assert "SOLUTION" not in text and "HIDDEN" not in text and "MARK SCHEME" not in text
@@ -169,29 +170,47 @@ def test_nbgrader_releases_the_same_text(tmp_path):
 # The code in them
 
 
-@pytest.mark.parametrize("asked", CODED, ids=lambda one: one.name)
-def test_the_solution_passes(asked):
-    function = namespace_of(SOURCES[asked.lab])[asked.function]
-    for seed in range(3):
-        verdict = judge(asked, asked_here(function), np.random.default_rng(seed))
-        assert verdict.passed, verdict.messages
-        assert verdict.points == asked.points
+def coded(lab):
+    return [one for one in exercises(lab) if one.function is not None]
 
 
-@pytest.mark.parametrize("asked", CODED, ids=lambda one: one.name)
-def test_the_stub_does_not(asked):
-    function = namespace_of(RELEASES[asked.lab])[asked.function]
-    verdict = judge(asked, asked_here(function), np.random.default_rng(0))
-    assert (verdict.passed, verdict.points, verdict.causes) == (False, 0, ("missing",))
+@pytest.mark.parametrize("lab", LABS)
+def test_the_solution_passes(lab):
+    defined = namespace_of(SOURCES[lab])
+
+    def passes(asked):
+        for seed in range(3):
+            call = asked_here(defined[asked.function])
+            verdict = judge(asked, call, np.random.default_rng(seed))
+            assert verdict.passed, verdict.messages
+            assert verdict.points == asked.points
+
+    assert not faults(passes, coded(lab))
 
 
-@pytest.mark.parametrize("asked", CODED, ids=lambda one: one.name)
-def test_the_hidden_test_gives_the_points(asked):
-    defined = namespace_of(SOURCES[asked.lab])
-    cells = cells_of(SOURCES[asked.lab])
-    *lines, last = re.sub(r"\n### END.*", "", cells[f"{asked.grade_id}-test"].source).splitlines()
-    exec("\n".join(lines), defined)
-    assert eval(last, defined) == asked.points
+@pytest.mark.parametrize("lab", LABS)
+def test_the_stub_does_not(lab):
+    defined = namespace_of(RELEASES[lab])
+
+    def is_missing(asked):
+        verdict = judge(asked, asked_here(defined[asked.function]), np.random.default_rng(0))
+        assert (verdict.passed, verdict.points, verdict.causes) == (False, 0, ("missing",))
+
+    assert not faults(is_missing, coded(lab))
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_the_hidden_test_gives_the_points(lab):
+    cells = cells_of(SOURCES[lab])
+
+    def gives_the_points(asked):
+        defined = namespace_of(SOURCES[lab])
+        source = re.sub(r"\n### END.*", "", cells[f"{asked.grade_id}-test"].source)
+        *lines, last = source.splitlines()
+        exec("\n".join(lines), defined)
+        assert eval(last, defined) == asked.points
+
+    assert not faults(gives_the_points, coded(lab))
 
 
 @pytest.mark.parametrize("lab", LABS)
@@ -204,7 +223,7 @@ def test_exercises_run_from_the_top_but_for_the_stubs(lab):
                 exec(compile(source, cell.id, "exec"), defined)
 
 
-@pytest.mark.parametrize("lab", LABS)
+@in_every(LABS)
 def test_answers_need_nothing_of_labkit_but_the_check(lab):
     for cell in read(SOURCES[lab]).cells:
         if cell.cell_type == "code" and not cell.id.endswith("-test"):
@@ -215,7 +234,7 @@ def test_answers_need_nothing_of_labkit_but_the_check(lab):
 # What a notebook owes its readers
 
 
-@pytest.mark.parametrize("path", [*SOURCES.values(), *RELEASES.values()], ids=str)
+@in_every([*SOURCES.values(), *RELEASES.values()])
 def test_set_up_and_badge_are_what_make_colab_writes(path):
     """The same place as in the labs, if they name one."""
     start = cells_of(ROOT / "notebooks" / "00_start.ipynb")["set-up"].source
@@ -226,7 +245,7 @@ def test_set_up_and_badge_are_what_make_colab_writes(path):
     assert nbformat.writes(again).rstrip("\n") + "\n" == text, STAMP
 
 
-@pytest.mark.parametrize("lab", LABS)
+@in_every(LABS)
 def test_a_notebook_holds_the_exercises_in_their_order(lab):
     ids = [cell.id for cell in read(RELEASES[lab]).cells]
     expected = ["opening", "set-up", "imports"]
@@ -239,7 +258,7 @@ def test_a_notebook_holds_the_exercises_in_their_order(lab):
     assert [name for name in ids if name != "colab-badge"] == [*expected, "closing"]
 
 
-@pytest.mark.parametrize("lab", LABS)
+@in_every(LABS)
 def test_a_notebook_says_minutes_and_points(lab):
     opening = cells_of(RELEASES[lab])["opening"].source
     cards = cards_of(read(SOURCES[lab])).values()
@@ -248,7 +267,7 @@ def test_a_notebook_says_minutes_and_points(lab):
     assert "`NotImplementedError`" in opening
 
 
-@pytest.mark.parametrize("asked", CODED + WRITTEN, ids=lambda one: one.name)
+@in_every(CODED + WRITTEN)
 def test_a_card_has_goal_minutes_difficulty_and_an_end(asked):
     cells = cells_of(RELEASES[asked.lab])
     number = exercises(asked.lab).index(asked) + 1
@@ -266,7 +285,7 @@ def difficulty_of(card):
     return re.search(r"\*\*Difficulty:\*\* (\w+)\.", card).group(1)
 
 
-@pytest.mark.parametrize("lab", LABS)
+@in_every(LABS)
 def test_exercises_get_harder(lab):
     cells = cells_of(RELEASES[lab])
     ranks = [
@@ -277,7 +296,7 @@ def test_exercises_get_harder(lab):
     assert ranks == sorted(ranks)
 
 
-@pytest.mark.parametrize("asked", CODED, ids=lambda one: one.name)
+@in_every(CODED)
 def test_cells_carry_what_graders_read(asked):
     cells = cells_of(SOURCES[asked.lab])
     ids = [asked.grade_id, f"{asked.grade_id}-check", f"{asked.grade_id}-test"]
@@ -296,7 +315,7 @@ def test_cells_carry_what_graders_read(asked):
     assert check.source == f'check("{asked.name}", {asked.function})'
 
 
-@pytest.mark.parametrize("asked", WRITTEN, ids=lambda one: one.name)
+@in_every(WRITTEN)
 def test_a_question_in_words_has_a_mark_scheme(asked):
     cell = cells_of(SOURCES[asked.lab])[asked.grade_id]
     about = cell.metadata["nbgrader"]
@@ -308,7 +327,7 @@ def test_a_question_in_words_has_a_mark_scheme(asked):
     assert answer.cell_type == "markdown" and "editable" not in answer.metadata
 
 
-@pytest.mark.parametrize("path", [*SOURCES.values(), *RELEASES.values()], ids=str)
+@in_every([*SOURCES.values(), *RELEASES.values()])
 def test_notebooks_are_clean(path):
     notebook = read(path)
     nbformat.validate(notebook)
@@ -322,7 +341,7 @@ def test_notebooks_are_clean(path):
             assert cell.outputs == [] and cell.execution_count is None
 
 
-@pytest.mark.parametrize("path", RELEASES.values(), ids=str)
+@in_every(RELEASES.values())
 def test_links_lead_somewhere(path):
     for cell in read(path).cells:
         for link in re.findall(r"\]\(([^)#]+)\)", cell.source):

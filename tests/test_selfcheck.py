@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from cases import faults, in_every
 from torch import nn
 
 from labkit.explain import fem as fem_of_labkit
@@ -59,15 +60,6 @@ def verdict_of(asked, function, seed=0, **settings):
 
 
 # Every exercise
-
-
-@by_name("asked", CODED)
-def test_the_right_answer_earns_all_points(asked):
-    for seed in SEEDS:
-        verdict = verdict_of(asked, asked.solve, seed)
-        assert verdict.passed, verdict.messages
-        assert verdict.points == verdict.possible == asked.points
-        assert verdict.causes == verdict.messages == ()
 
 
 def of_logits(changed):
@@ -258,7 +250,7 @@ FOUND = {
 
 @by_name("asked", CODED)
 def test_a_mistake_is_named_with_its_hint(asked):
-    found, faults = FOUND.get(asked.name, {}), []
+    found, wrongly = FOUND.get(asked.name, {}), []
     assert set(asked.slips) <= set(found)
     cases = [
         *((one.name, one.hint, one.wrong, one.points) for one in asked.mistakes),
@@ -270,14 +262,14 @@ def test_a_mistake_is_named_with_its_hint(asked):
             verdict = verdict_of(asked, wrong, seed)
             named = verdict.messages == (hint,) if hint else verdict.causes == (name,)
             if verdict.passed or not named or not points <= verdict.points < asked.points:
-                faults.append((name, verdict))
+                wrongly.append((name, verdict))
         report = check(asked.name, wrong)
         if report.passed or verdict.messages[0] not in report.lines:
-            faults.append((name, report))
-    assert not faults
+            wrongly.append((name, report))
+    assert not wrongly
 
 
-@by_name("asked", CODED)
+@in_every(CODED)
 def test_a_stub_earns_nothing(asked):
     def stub(**inputs):
         raise NotImplementedError("write this function")
@@ -287,7 +279,7 @@ def test_a_stub_earns_nothing(asked):
     assert verdict.messages == ("The function is not written yet.",)
 
 
-@by_name("asked", CODED)
+@in_every(CODED)
 def test_what_is_always_the_same_earns_nothing(asked):
     expected = as_data(answer_to(asked, asked.questions(np.random.default_rng(9))[0]))
     for constant in (None, 0, 1.0, torch.zeros(2, 2), expected):
@@ -298,7 +290,7 @@ def answer_to(asked, question):
     return answer(asked.solve, question.inputs, tensors=asked.tensors, gradient=question.gradient)
 
 
-@by_name("asked", CODED)
+@in_every(CODED)
 def test_questions_begin_by_hand_and_are_drawn_anew(asked):
     one, same, other = (asked.questions(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert one[0].name.startswith("by hand")
@@ -323,7 +315,7 @@ def equal(one, other):
     return np.array_equal(one, other)
 
 
-@by_name("asked", CODED)
+@in_every(CODED)
 def test_inputs_are_given_as_data(asked):
     for question in asked.questions(np.random.default_rng(0)):
         for value in question.inputs.values():
@@ -503,13 +495,16 @@ OTHER_WAYS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "function"), [(name, one) for name, several in OTHER_WAYS.items() for one in several]
-)
-def test_any_right_implementation_passes(name, function):
-    for seed in SEEDS:
-        verdict = verdict_of(exercise(name), function, seed)
-        assert verdict.passed, verdict.messages
+@by_name("asked", CODED)
+def test_any_right_answer_earns_all_points(asked):
+    def earns_all_points(function):
+        for seed in SEEDS:
+            verdict = verdict_of(asked, function, seed)
+            assert verdict.passed, verdict.messages
+            assert verdict.points == verdict.possible == asked.points
+            assert verdict.causes == verdict.messages == ()
+
+    assert not faults(earns_all_points, [asked.solve, *OTHER_WAYS.get(asked.name, [])])
 
 
 # The exercises' own answers against labkit's
@@ -650,29 +645,30 @@ def test_the_generator_and_its_map_are_labkits(rng):
 # Comparing
 
 
-@pytest.mark.parametrize(
-    ("got", "expected", "text"),
-    [
-        (None, [1, 2], "got None"),
-        ("two", [1, 2], "expected numbers, got a str"),
-        ("1.5", 1.5, "expected numbers, got a str"),
-        (1.5 + 0j, 1.5, "expected numbers, got a complex"),
-        (((1, 2), (3,)), [1, 2], "expected numbers, got a tuple with parts of different lengths"),
-        ({"a": 1}, 1, "expected numbers, got a dict"),
-        ([[1, 2]], [1, 2], r"expected the shape \[2\], got \[1, 2\]"),
-        ([1, np.nan], [1, 2], "1 of 2 values are NaN or infinite"),
-        ([-1, -2], [1, 2], "opposite sign"),
-        ([3, 6], [1, 2], "right except for a constant factor"),
-        ([2, 3], [1, 2], "right except for a constant offset"),
-        ([1, 5, 3], [1, 2, 3], "1 of 3 values are wrong"),
-        (0.25, 0.5, "the value is wrong"),
-        ((1, 2, 3), (1, 2), "expected 2 values, got 3 values"),
-        (np.zeros(3), (1, 2), "expected 2 values, got 3 values"),
-        (0.5, (1, 2), "expected 2 values, got one float"),
-        ((1, 5), (1, 2), "value 2 of 2: the value is wrong"),
-    ],
-)
-def test_differences_are_described(got, expected, text):
+DIFFERENCES = [
+    (None, [1, 2], "got None"),
+    ("two", [1, 2], "expected numbers, got a str"),
+    ("1.5", 1.5, "expected numbers, got a str"),
+    (1.5 + 0j, 1.5, "expected numbers, got a complex"),
+    (((1, 2), (3,)), [1, 2], "expected numbers, got a tuple with parts of different lengths"),
+    ({"a": 1}, 1, "expected numbers, got a dict"),
+    ([[1, 2]], [1, 2], r"expected the shape \[2\], got \[1, 2\]"),
+    ([1, np.nan], [1, 2], "1 of 2 values are NaN or infinite"),
+    ([-1, -2], [1, 2], "opposite sign"),
+    ([3, 6], [1, 2], "right except for a constant factor"),
+    ([2, 3], [1, 2], "right except for a constant offset"),
+    ([1, 5, 3], [1, 2, 3], "1 of 3 values are wrong"),
+    (0.25, 0.5, "the value is wrong"),
+    ((1, 2, 3), (1, 2), "expected 2 values, got 3 values"),
+    (np.zeros(3), (1, 2), "expected 2 values, got 3 values"),
+    (0.5, (1, 2), "expected 2 values, got one float"),
+    ((1, 5), (1, 2), "value 2 of 2: the value is wrong"),
+]
+
+
+@in_every(DIFFERENCES)
+def test_differences_are_described(row):
+    got, expected, text = row
     assert re.search(text, agree(got, expected))
 
 
@@ -771,7 +767,7 @@ def test_an_error_without_a_line_in_the_function():
     assert "TypeError" in message and "line" not in message
 
 
-@pytest.mark.parametrize("cause", ["missing", "time", "memory"])
+@in_every(["missing", "time", "memory"])
 def test_what_does_not_answer_is_not_asked_again(cause):
     asked_questions = []
 
@@ -924,15 +920,15 @@ TILTED = {
 
 
 def test_a_slip_is_named_in_any_exercise_and_earns_what_the_exercise_says():
-    faults = []
+    wrongly = []
     for name, wrong in TILTED.items():
         found = [verdict_of(tilting(**more), wrong) for more in ({}, {"slips": {name: 1}})]
         earned = [0, 0 if name == "factor left out" else 1]
         if [one.causes for one in found] != 2 * [(name,)] or [
             one.points for one in found
         ] != earned:
-            faults.append((name, found[0].causes, found[1].points))
-    assert not faults
+            wrongly.append((name, found[0].causes, found[1].points))
+    assert not wrongly
 
 
 def test_the_hint_of_a_slip_names_the_argument():
@@ -992,7 +988,7 @@ def test_another_score_of_the_network_is_named(rng):
 # What the student sees
 
 
-@by_name("asked", CODED)
+@in_every(CODED)
 def test_a_report_promises_nothing_and_tells_no_value(asked):
     right, wrong = check(asked.name, asked.solve), check(asked.name, lambda **inputs: 12345.0)
     assert right.headline == f"{asked.name}: All public checks passed."
@@ -1075,9 +1071,9 @@ def test_a_network_does_not_share_its_arrays():
     assert network.weights["out.weight"] == 1
 
 
-@pytest.mark.parametrize("height", [1, 3, 5])
-def test_convolutions_keep_the_size(rng, height):
-    model = drawn(rng, "maps", conv=(2, 1, height, 3)).build()
+@in_every([1, 3, 5])
+def test_convolutions_keep_the_size(height):
+    model = drawn(np.random.default_rng(0), "maps", conv=(2, 1, height, 3)).build()
     assert model(torch.zeros(1, 1, 7, 9)).shape == (1, 2, 7, 9)
 
 
