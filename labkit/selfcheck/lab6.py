@@ -65,7 +65,7 @@ PCC = on_card(
                 "1.",
                 lambda S, Q: (
                     _covariance(S, Q) / (S.double().std() * Q.double().std()).clamp(min=1e-30)
-                ).item(),
+                ),
             ),
             "sample over population": (
                 "You divide by n in one place and by n - 1 in another. Then equal maps do not get "
@@ -75,28 +75,28 @@ PCC = on_card(
                     * S.numel()
                     / (S.numel() - 1)
                     / (_deviation(S) * _deviation(Q)).clamp(min=1e-30)
-                ).item(),
+                ),
             ),
             "divided by the variances": (
                 "You divide by the variances. Divide by the deviations, their roots.",
                 lambda S, Q: (
                     _covariance(S, Q) / (_deviation(S) * _deviation(Q)).square().clamp(min=1e-30)
-                ).item(),
+                ),
             ),
         },
         0: {
             "0 / 0": (
                 "A constant map has no deviation, and 0 / 0 is NaN. Return 0 for it.",
-                lambda S, Q: (_covariance(S, Q) / (_deviation(S) * _deviation(Q))).item(),
+                lambda S, Q: _covariance(S, Q) / (_deviation(S) * _deviation(Q)),
             ),
             "means not taken away": (
                 "That is the cosine of the angle between the maps. Subtract the means first: "
                 "adding a constant must not change a correlation.",
-                lambda S, Q: ((S * Q).sum() / (S.norm() * Q.norm())).item(),
+                lambda S, Q: (S * Q).sum() / (S.norm() * Q.norm()),
             ),
             "covariance": (
                 "Your number grows with the maps. Divide by both deviations.",
-                lambda S, Q: _covariance(S, Q).item(),
+                lambda S, Q: _covariance(S, Q),
             ),
         },
     },
@@ -118,8 +118,12 @@ def _distribution(values: Tensor) -> Tensor:
     return values / values.sum()
 
 
-def _shared(S: Tensor, Q: Tensor) -> float:
-    return torch.minimum(S, Q).sum().item()
+def _stretched_to_1(values: Tensor) -> Tensor:
+    return _distribution(_stretched(values))
+
+
+def _shared(S: Tensor, Q: Tensor) -> Tensor:
+    return torch.minimum(S, Q).sum()
 
 
 def _sim_questions(rng: np.random.Generator) -> list[Question]:
@@ -155,11 +159,7 @@ SIM = on_card(
             ),
             "larger values instead of smaller ones": (
                 "You add up the larger values. Two maps share the *smaller* value at each pixel.",
-                lambda S, Q: (
-                    torch.maximum(_distribution(_stretched(S)), _distribution(_stretched(Q)))
-                    .sum()
-                    .item()
-                ),
+                lambda S, Q: torch.maximum(_stretched_to_1(S), _stretched_to_1(Q)).sum(),
             ),
             "negative values cut off": (
                 "You set negative values to 0. *Shift* the whole map instead.",
@@ -169,9 +169,7 @@ SIM = on_card(
         0: {
             "product instead of minimum": (
                 "You multiply the maps. They share the smaller of the two values at each pixel.",
-                lambda S, Q: (
-                    (_distribution(_stretched(S)) * _distribution(_stretched(Q))).sum().item()
-                ),
+                lambda S, Q: (_stretched_to_1(S) * _stretched_to_1(Q)).sum(),
             ),
             "a softmax instead of a division": (
                 "You use a softmax, which exaggerates the largest values. Divide by the sum "
@@ -224,44 +222,38 @@ NSS = on_card(
         1: {
             "swapped axes": (
                 "A fixation is (x, y): x counts columns. Which index of a tensor comes first?",
-                lambda S, fixations: _at(_standardised(S), fixations.flip(1)).mean().item(),
+                lambda S, fixations: _at(_standardised(S), fixations.flip(1)).mean(),
             ),
             "sample for population deviation": (
                 "By default, torch's `std` divides by n - 1. The pixels are not a sample: divide "
                 "by n.",
-                lambda S, fixations: _at((S - S.mean()) / S.std(), fixations).mean().item(),
+                lambda S, fixations: _at((S - S.mean()) / S.std(), fixations).mean(),
             ),
             "mean not taken away": (
                 "A constant added to the map raises your number. Subtract the mean, so that 0 "
                 "means chance.",
-                lambda S, fixations: _at(S / _deviation(S), fixations).mean().item(),
+                lambda S, fixations: _at(S / _deviation(S), fixations).mean(),
             ),
             "not divided by the deviation": (
                 "Your number grows with the map. Divide by the map's own deviation.",
-                lambda S, fixations: _at(S - S.mean(), fixations).mean().item(),
+                lambda S, fixations: _at(S - S.mean(), fixations).mean(),
             ),
             "divided by the variance": (
                 "You divide by the variance. Divide by the deviation, its root.",
-                lambda S, fixations: (
-                    (_at(_standardised(S), fixations) / _deviation(S)).mean().item()
-                ),
+                lambda S, fixations: (_at(_standardised(S), fixations) / _deviation(S)).mean(),
             ),
             "rounded instead of cut off": (
                 "You round. Column 1 reaches from x = 1 to x = 2, so x = 1.7 lies in it.",
-                lambda S, fixations: (
-                    _at(
-                        _standardised(S),
-                        fixations.round().minimum(torch.tensor([S.shape[1] - 1, S.shape[0] - 1])),
-                    )
-                    .mean()
-                    .item()
-                ),
+                lambda S, fixations: _at(
+                    _standardised(S),
+                    fixations.round().minimum(torch.tensor([S.shape[1] - 1, S.shape[0] - 1])),
+                ).mean(),
             ),
         },
         0: {
             "standardised over the fixations only": (
                 "Mean and deviation are those of the whole map, not of the fixated pixels.",
-                lambda S, fixations: _at(S, fixations).mean().item(),
+                lambda S, fixations: _at(S, fixations).mean(),
             ),
         },
     },
@@ -293,27 +285,27 @@ AREA = on_card(
             "mean of the points": (
                 "In your mean, the first and the last point count as much as the others. Each "
                 "belongs to only one trapezoid.",
-                lambda scores: scores.mean().item(),
+                lambda scores: scores.mean(),
             ),
             "width 1 for each step": (
                 "Your steps have width 1. The whole way has length 1.",
-                lambda scores: torch.trapezoid(scores).item(),
+                lambda scores: torch.trapezoid(scores),
             ),
             "divided by the points instead of the steps": (
                 "n points have n - 1 steps between them.",
-                lambda scores: (torch.trapezoid(scores) / len(scores)).item(),
+                lambda scores: torch.trapezoid(scores) / len(scores),
             ),
             "left ends": (
                 "You take each step's value at its start. A trapezoid takes both ends.",
-                lambda scores: scores[:-1].mean().item(),
+                lambda scores: scores[:-1].mean(),
             ),
             "right ends": (
                 "You take each step's value at its end. A trapezoid takes both ends.",
-                lambda scores: scores[1:].mean().item(),
+                lambda scores: scores[1:].mean(),
             ),
             "sum of the points": (
                 "You add up the values; how wide is each step?",
-                lambda scores: scores.sum().item(),
+                lambda scores: scores.sum(),
             ),
         },
     },
