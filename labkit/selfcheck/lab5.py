@@ -16,8 +16,9 @@ from labkit.selfcheck.networks import Network, drawn
 # A mask
 
 
-def _enlarged(grid: Tensor, size: list[int], **settings: object) -> Tensor:
-    return F.interpolate(grid[None, None], size=size, **settings)[0, 0]
+def _bilinear(grid: Tensor, size: list[int], align_corners: bool = False) -> Tensor:
+    kind = {"mode": "bilinear", "align_corners": align_corners}
+    return F.interpolate(grid[None, None], size=size, **kind)[0, 0]
 
 
 def _size(grid: Tensor, height: int, width: int) -> list[int]:
@@ -27,8 +28,7 @@ def _size(grid: Tensor, height: int, width: int) -> list[int]:
 
 def smooth_mask(grid: Tensor, down: int, right: int, height: int, width: int) -> Tensor:
     """A grid, enlarged bilinearly and cut out at a shift."""
-    size = _size(grid, height, width)
-    large = _enlarged(grid, size, mode="bilinear", align_corners=False)
+    large = _bilinear(grid, _size(grid, height, width))
     return large[down : down + height, right : right + width]
 
 
@@ -41,7 +41,7 @@ def _cut_from(large: Callable[[Tensor, int, int], Tensor]) -> Callable[..., Tens
 
 def _rounded_down(grid: Tensor, height: int, width: int) -> Tensor:
     size = [(len(grid) + 1) * (length // len(grid)) for length in (height, width)]
-    return _enlarged(grid, size, mode="bilinear", align_corners=False)
+    return _bilinear(grid, size)
 
 
 def _coins(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -72,16 +72,14 @@ SMOOTH_MASK = on_card(
             "nearest neighbour": (
                 "The mask has hard edges, which a network takes for evidence. `interpolate` takes "
                 "the nearest cell unless you name a mode.",
-                _cut_from(lambda grid, h, w: _enlarged(grid, _size(grid, h, w), mode="nearest")),
+                _cut_from(
+                    lambda grid, h, w: F.interpolate(grid[None, None], _size(grid, h, w))[0, 0]
+                ),
             ),
             "align_corners=True": (
                 "You put the outermost cells on the corners. The value of a cell belongs to the "
                 "centre of its area.",
-                _cut_from(
-                    lambda grid, h, w: _enlarged(
-                        grid, _size(grid, h, w), mode="bilinear", align_corners=True
-                    )
-                ),
+                _cut_from(lambda grid, h, w: _bilinear(grid, _size(grid, h, w), True)),
             ),
             "no shift": (
                 "The mask begins at the corner of the enlarged grid, whatever the shift says.",
@@ -96,9 +94,7 @@ SMOOTH_MASK = on_card(
             "enlarged to the image's own size": (
                 "You enlarge to the image's size, so the mask cannot be shifted. How much larger "
                 "must the grid become?",
-                lambda grid, down, right, height, width: _enlarged(
-                    grid, [height, width], mode="bilinear", align_corners=False
-                ),
+                lambda grid, down, right, height, width: _bilinear(grid, [height, width]),
             ),
         },
     },
@@ -150,8 +146,7 @@ MASKED_SCORES = on_card(
                 lambda model, image, target, masks: model(image * masks[:, None])[:, target],
             ),
             "softmax over the images": (
-                "Your probabilities add up to 1 over the masks. They must add up to 1 over the "
-                "classes.",
+                "Your probabilities add up to 1 over the masks, not over the classes.",
                 lambda model, image, target, masks: model(image * masks[:, None]).softmax(dim=0)[
                     :, target
                 ],

@@ -140,6 +140,7 @@ def slips(exercise: Exercise, question: Question) -> Iterator[Mistake]:
         *_of_networks(solve, inputs),
         *_of_pairs(solve, inputs),
         *(slip for one in inputs.items() for slip in _of_argument(solve, *one)),
+        *(slip for one in inputs.items() for slip in _of_extents(solve, *one)),
     ):
         yield Mistake(name, hint, wrong, exercise.slips.get(name, 0))
 
@@ -227,6 +228,9 @@ def _of_argument(solve: Callable, argument: str, value: Value) -> Iterator[Made]
         )
     elif isinstance(value, int):
         yield from _left_out(solve, argument, value)
+
+
+def _of_extents(solve: Callable, argument: str, value: Value) -> Iterator[Made]:
     for extent, number in _extents(argument, value):
         yield (
             "sum instead of mean",
