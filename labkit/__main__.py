@@ -1,4 +1,4 @@
-"""The command line: `python -m labkit doctor`, `evaluate`, `submit` and `grade`."""
+"""The command line: `python -m labkit explain`, `doctor`, `evaluate`, `submit` and `grade`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ PACKAGES = (
 )
 # Each in a module of its own: the doctor must run without what they need.
 COMMANDS = {
+    "explain": ("labkit.explain_command", "show what a network looked at in a picture"),
     "evaluate": ("labkit.evaluate_command", "judge methods on pictures with gaze, as tables"),
     "submit": ("labkit.submit_command", "look through an exercise, and write the file to hand in"),
     "grade": ("grader.command", "the same as `python -m grader`"),
