@@ -1,7 +1,8 @@
 """Open any picture safely; turn it into a tensor and back.
 
 A *picture* is what people look at: a numpy array, uint8 [H, W, 3], RGB, 0 to 255. An *image* is
-what a network looks at: a tensor, float32 [3, H, W], normalised with the network's mean and std.
+what a network looks at: a tensor, float32 [3, H, W] or, grey, [1, H, W], normalised with the
+network's mean and std.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ T = TypeVar("T")
 # What networks trained on ImageNet expect: mean and standard deviation of red, green, blue in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 # Not every format that Pillow knows: some run other programs (EPS runs Ghostscript). The bytes
 # tell a file's format; the endings tell which files of a folder are pictures.
@@ -111,14 +117,17 @@ def open_stored(
         return _from_path(path, "path", max_pixels, convert)
 
 
-def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
+def resize_shorter_side(
+    picture: np.ndarray, size: int, *, interpolation: str = "bilinear"
+) -> np.ndarray:
     """Scale a picture so that its shorter side has `size` pixels; the shape of things is kept.
 
-    Bilinear with antialiasing, as torchvision's ``Resize(size)`` does it on a PIL image.
+    With antialiasing, as torchvision's ``Resize(size)`` does it on a PIL image.
 
     Args:
         picture: uint8 [H, W, 3].
         size: pixels of the shorter side.
+        interpolation: "bilinear" or "bicubic".
 
     Returns:
         uint8 [h, w, 3] with min(h, w) = size.
@@ -135,9 +144,40 @@ def resize_shorter_side(picture: np.ndarray, size: int) -> np.ndarray:
             f"picture of {W} x {H} pixels would become {w} x {h}, more than {MAX_PIXELS:,} pixels; "
             "crop it to a less extreme shape first"
         )
-    if (h, w) == (H, W):
-        return picture.copy()
-    return np.array(Image.fromarray(picture).resize((w, h), Image.Resampling.BILINEAR))
+    return _resized(picture, h, w, interpolation)
+
+
+def stretch(picture: np.ndarray, size: int, *, interpolation: str = "bilinear") -> np.ndarray:
+    """Squeeze a whole picture into a square, as torchvision's ``Resize((size, size))`` does it.
+
+    Args:
+        picture: uint8 [H, W, 3].
+        size: pixels of the square's side.
+        interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        uint8 [size, size, 3], a copy.
+
+    Raises:
+        ValueError: picture is no picture.
+    """
+    _check_picture(picture)
+    _check_size(size)
+    return _resized(picture, size, size, interpolation)
+
+
+def _resized(picture: np.ndarray, h: int, w: int, interpolation: str) -> np.ndarray:
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"interpolation must be {' or '.join(INTERPOLATIONS)}, got {interpolation!r}"
+        )
+    return np.array(Image.fromarray(picture).resize((w, h), INTERPOLATIONS[interpolation]))
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    """A picture without its colours, uint8 [H, W, 3], as torchvision's ``Grayscale`` sees it."""
+    _check_picture(picture)
+    return np.repeat(np.array(Image.fromarray(picture).convert("L"))[..., None], 3, axis=-1)
 
 
 def center_crop(picture: np.ndarray, size: int) -> np.ndarray:
@@ -199,14 +239,16 @@ def to_tensor(picture: np.ndarray, mean: Sequence[float], std: Sequence[float]) 
         std: of each channel, above 0; IMAGENET_STD, or (1, 1, 1) to leave it alone.
 
     Returns:
-        float32 [3, H, W].
+        float32 [3, H, W]; with one mean and one std [1, H, W], of the grey picture.
 
     Raises:
-        ValueError: picture is no picture; mean or std is not three numbers, or std not above 0.
+        ValueError: picture is no picture; mean or std is not three numbers or one, or std not
+            above 0.
     """
     _check_picture(picture)
-    mu, sigma = _channels(mean, "mean"), _channels(std, "std")
-    image = torch.tensor(picture).permute(2, 0, 1).contiguous()
+    mu, sigma = channels(mean, "mean"), channels(std, "std")
+    colours = picture if len(mu) == 3 else grey(picture)[..., :1]
+    image = torch.tensor(colours).permute(2, 0, 1).contiguous()
     return (image.to(torch.float32).div(255) - mu) / sigma
 
 
@@ -214,7 +256,7 @@ def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float])
     """Turn a network's input back into a picture: the inverse of `to_tensor`.
 
     Args:
-        image: [3, H, W], on any device.
+        image: [3, H, W] or, with one mean and one std, [1, H, W], on any device.
         mean: the mean that `to_tensor` was given.
         std: the std that `to_tensor` was given.
 
@@ -223,11 +265,11 @@ def to_picture(image: torch.Tensor, mean: Sequence[float], std: Sequence[float])
 
     Raises:
         TypeError: image is no tensor.
-        ValueError: image has another shape or holds NaN; mean or std is not three numbers.
+        ValueError: image has another shape or holds NaN; mean or std is not three numbers or one.
     """
-    _check_image(image)
-    mu, sigma = _channels(mean, "mean"), _channels(std, "std")
-    x = image.detach().to("cpu", torch.float32) * sigma + mu
+    mu, sigma = channels(mean, "mean"), channels(std, "std")
+    _check_image(image, len(mu))
+    x = (image.detach().to("cpu", torch.float32) * sigma + mu).expand(3, -1, -1)
     return x.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
@@ -436,27 +478,35 @@ def _check_size(size: int) -> None:
         raise ValueError(f"size must be at least 1 pixel, got {size}; 224 is usual")
 
 
-def _check_image(image: torch.Tensor) -> None:
+def _check_image(image: torch.Tensor, n_channels: int) -> None:
     if not isinstance(image, torch.Tensor):
         raise TypeError(
             f"image must be a tensor, got {type(image).__name__}; a picture needs no way back"
         )
-    if image.ndim != 3 or image.shape[0] != 3:
+    if image.ndim != 3 or image.shape[0] != n_channels:
         raise ValueError(
-            f"image must have shape [3, H, W], got {list(image.shape)}; "
+            f"image must have shape [{n_channels}, H, W], got {list(image.shape)}; "
             "pass one image, without its batch dimension (images[0])"
         )
     if image.isnan().any():
         raise ValueError("image must hold numbers, got NaN; find them with image.isnan()")
 
 
-def _channels(values: Sequence[float], name: str) -> torch.Tensor:
-    """Mean or std as float32 [3, 1, 1]."""
+def channels(values: Sequence[float], name: str) -> torch.Tensor:
+    """Mean or std as float32 [3, 1, 1], or [1, 1, 1] for grey.
+
+    Args:
+        values: one number per channel.
+        name: "mean" or "std".
+
+    Raises:
+        ValueError: there are neither three numbers nor one, or a std is not above 0.
+    """
     numbers = torch.as_tensor(values, dtype=torch.float32)
-    if numbers.shape != (3,) or (name == "std" and not bool((numbers > 0).all())):
+    if numbers.shape not in ((3,), (1,)) or (name == "std" and not bool((numbers > 0).all())):
         above = ", each above 0" if name == "std" else ""
         raise ValueError(
-            f"{name} must be three numbers, for red, green and blue{above}, got {values}; "
-            f"ImageNet's are IMAGENET_{name.upper()}"
+            f"{name} must be three numbers, for red, green and blue, or one, for grey{above}, got "
+            f"{values}; ImageNet's are IMAGENET_{name.upper()}"
         )
     return numbers[:, None, None]

@@ -5,25 +5,20 @@ from __future__ import annotations
 import difflib
 import json
 import urllib.error
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
-from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models.vgg import make_layers
 
-from labkit import images
 from labkit.assets import asset
+from labkit.classifier import Classifier, Preprocessing
+from labkit.classifier import Picture as Picture
+from labkit.classifier import Prediction as Prediction
 from labkit.engine import layers
-from labkit.engine.batches import class_probabilities
 
-Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
 ARCHITECTURES = ("minivgg", *PRETRAINED)  # what those two, and the files of others, are built as
@@ -31,132 +26,6 @@ PROJECT = Path(__file__).parents[1]
 
 # VGG-16's plan of convolutions and poolings ("M") with an eighth of its channels or so.
 MINIVGG_PLAN = (16, 16, "M", 32, 32, "M", 48, 48, 48, "M", 64, 64, 64, "M", 64, 64, 64, "M")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes an image: shorter side resized, centre cropped, normalised."""
-
-    resize: int = 256
-    crop: int = 224
-    mean: tuple[float, float, float] = images.IMAGENET_MEAN
-    std: tuple[float, float, float] = images.IMAGENET_STD
-
-
-class Prediction(list):
-    """The most likely classes, best first: (name, probability) pairs, printed a line each."""
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{probability:6.1%}  {name}" for name, probability in self)
-
-
-class Classifier(nn.Module):
-    """A network that knows its classes and how to prepare a picture for them.
-
-    It returns logits, like the network inside, and the network's layers go by the network's own
-    names: `classifier.features[28]` and `classifier.get_submodule("features.28")`.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        *,
-        name: str,
-        classes: Sequence[str],
-        description: str,
-        preprocessing: Preprocessing | None = None,
-        architecture: str | None = None,
-    ) -> None:
-        """Wrap a network.
-
-        Args:
-            network: maps `[N, 3, H, W]` to logits `[N, K]`.
-            name: what it is called in tables and figures.
-            classes: K names.
-            description: the sentence that notebooks print: which network, trained on what.
-            preprocessing: how its pictures were prepared in training; ImageNet's by default.
-            architecture: the one of `ARCHITECTURES` that it is; None for a network of your own.
-        """
-        super().__init__()
-        self.network = network
-        self.name = name
-        self.classes = tuple(classes)
-        self.description = description
-        self.preprocessing = preprocessing or Preprocessing()
-        self.architecture = architecture
-
-    def __getattr__(self, name: str) -> Tensor | nn.Module:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "network":
-                raise
-            return getattr(self.network, name)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits `[N, K]` of images `[N, 3, H, W]`."""
-        return self.network(images)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def runs_on(self) -> str:
-        """Where the weights are, in words: "the CPU", or "cuda:0 (Tesla T4)"."""
-        if self.device.type == "cuda":
-            return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
-        return "the CPU" if self.device.type == "cpu" else str(self.device)
-
-    def prepare(self, picture: Picture) -> Tensor:
-        """Turn a picture (path, bytes, array or PIL picture) into an image `[3, H, W]`."""
-        how = self.preprocessing
-        array = images.resize_shorter_side(images.open_image(picture), how.resize)
-        array = images.center_crop(array, how.crop)
-        return images.to_tensor(array, how.mean, how.std).to(self.device)
-
-    def prepare_all(self, pictures: Sequence[Picture]) -> Tensor:
-        """Turn pictures into a batch of images `[N, 3, H, W]`."""
-        return torch.stack([self.prepare(picture) for picture in pictures])
-
-    def prepare_mask(self, mask: np.ndarray) -> Tensor:
-        """Bring a mask `[H, W]` of a picture to the geometry of its image; bool."""
-        how = self.preprocessing
-        grey = np.repeat(np.asarray(mask, dtype=np.uint8)[..., None] * 255, 3, axis=-1)
-        array = images.center_crop(images.resize_shorter_side(grey, how.resize), how.crop)
-        return torch.from_numpy(array[..., 0] > 127).to(self.device)
-
-    def prepare_map(self, values: Tensor) -> Tensor:
-        """Bring a map `[H, W]` of a picture, such as gaze, to the geometry of its image."""
-        how = self.preprocessing
-        h, w, top, left = images.geometry(values.shape, how.resize, how.crop)
-        scaled = F.interpolate(
-            values[None, None].float(), (h, w), mode="bilinear", antialias=True, align_corners=False
-        )[0, 0]
-        return scaled[top : top + how.crop, left : left + how.crop].to(self.device)
-
-    def prepare_points(self, points: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bring x and y `[N, 2]` in a picture of (H, W) pixels to the geometry of its image.
-
-        What was cropped away comes out below 0 or beyond the last pixel.
-        """
-        how = self.preprocessing
-        h, w, top, left = images.geometry(size, how.resize, how.crop)
-        scale = torch.tensor([w / size[1], h / size[0]], dtype=torch.float64)
-        return torch.as_tensor(points).double() * scale - torch.tensor([left, top])
-
-    def picture(self, image: Tensor) -> np.ndarray:
-        """Turn an image `[3, H, W]` back into a picture, uint8 `[H, W, 3]`."""
-        how = self.preprocessing
-        return images.to_picture(image.detach().cpu(), how.mean, how.std)
-
-    def predict(self, image: Tensor, k: int = 5) -> Prediction:
-        """The k most likely classes of one image `[3, H, W]`, with softmax probabilities."""
-        probabilities = class_probabilities(self, image[None])[0]
-        best = probabilities.topk(min(k, len(self.classes)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return Prediction((self.classes[i], p) for i, p in pairs)
 
 
 def minivgg(n_classes: int, *, batch_norm: bool = False) -> nn.Module:
@@ -339,7 +208,7 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
         ) from error
 
 
-def _finetuned(content: dict, name: str) -> Classifier:
+def _finetuned(content: Any, name: str) -> Classifier:
     architecture, classes = content["network"], content["classes"]
     if architecture not in ARCHITECTURES:
         raise ValueError(f"there is no network {architecture!r}")
@@ -461,7 +330,8 @@ def feature_layers(model: nn.Module) -> list[str]:
     network = model.network if isinstance(model, Classifier) else model
     if isinstance(getattr(network, "layer4", None), nn.Module):
         return ["layer1", "layer2", "layer3", "layer4"]
-    children = list(getattr(network, "features", nn.Sequential()).named_children())
+    chain = getattr(network, "features", None)
+    children = list(chain.named_children()) if isinstance(chain, nn.Module) else []
     pools = [f"features.{n}" for n, layer in children if isinstance(layer, nn.MaxPool2d)]
     last = [f"features.{n}" for n, _ in children[-1:]]
     if pools:

@@ -1,0 +1,147 @@
+"""How a picture becomes an image, how a map comes back, and what a Classifier checks."""
+
+import numpy as np
+import pytest
+import torch
+from cases import case
+from PIL import Image
+from torch import nn
+from torch.testing import assert_close
+from torchvision import transforms
+
+from labkit.classifier import Classifier, Picture, Prediction, Preprocessing
+from labkit.models import Classifier as from_models
+
+BY_NAME = {
+    "bilinear": transforms.InterpolationMode.BILINEAR,
+    "bicubic": transforms.InterpolationMode.BICUBIC,
+}
+SIZES = [(300, 451), (451, 300), (97, 640), (60, 61), (256, 256), (1, 1)]
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def network(n_logits, n_channels=3):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(n_channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(4, n_logits)).eval()
+
+
+def classifier(n_logits=5, n_names=None, n_channels=3, **how):
+    how = {"resize": 64, "crop": 48, **how}
+    return Classifier(
+        network(n_logits, n_channels),
+        name="mine",
+        classes=[f"class {i}" for i in range(n_names or n_logits)],
+        description="-",
+        preprocessing=Preprocessing(**how),
+    ).eval()
+
+
+def test_models_still_has_them():
+    assert from_models is Classifier
+    from labkit import models
+
+    assert (models.Picture, models.Prediction) == (Picture, Prediction)
+
+
+# From a picture to its image
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("interpolation", BY_NAME)
+@pytest.mark.parametrize("n_channels", [3, 1])
+def test_preparing_equals_torchvision_to_the_last_bit(fit, interpolation, n_channels):
+    mean, std = (0.5, 0.4, 0.3)[:n_channels], (0.2, 0.3, 0.4)[:n_channels]
+    size = 64 if fit == "crop" else (48, 48)
+    steps = [transforms.Resize(size, BY_NAME[interpolation]), transforms.CenterCrop(48)]
+    grey = [transforms.Grayscale()] if n_channels == 1 else []
+    last = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+    torchvisions = transforms.Compose([*grey, *steps, *last])
+    model = classifier(
+        n_channels=n_channels, mean=mean, std=std, interpolation=interpolation, fit=fit
+    )
+    for size in SIZES:
+        picture = noise(*size)
+        with case(size):
+            image = model.prepare(picture)
+            assert torch.equal(image, torchvisions(Image.fromarray(picture)))
+            assert torch.equal(model.prepare_all([picture, picture])[1], image)
+            assert model.picture(image).shape == (48, 48, 3)
+
+
+def test_a_grey_picture_comes_back_grey():
+    model = classifier(n_channels=1, mean=(0.5,), std=(0.25,), resize=48)
+    picture = np.repeat(noise(48, 48)[..., :1], 3, axis=-1)
+    image = model.prepare(picture)
+    assert image.shape == (1, 48, 48)
+    assert np.array_equal(model.picture(image), picture)
+    assert len(model.predict(image)) == 5
+    # .299 * 200 + .587 * 100 + .114 * 0 = 118.5; (118 / 255 - .5) / .25
+    image = model.prepare(np.full((9, 9, 3), (200, 100, 0), dtype=np.uint8))
+    assert_close(image, torch.full((1, 48, 48), (118 / 255 - 0.5) / 0.25), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_image_has_the_networks_precision(dtype):
+    model = classifier().to(dtype)
+    image = model.prepare(noise(60, 70))
+    assert image.dtype == model.dtype == dtype
+    assert_close(model.prepare_all([noise(60, 70)])[0], image)
+    assert model.predict(image, k=1)[0][1] <= 1
+    assert model.picture(image).dtype == np.uint8
+
+
+def test_a_network_without_weights_is_on_the_cpu_in_float32():
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model = Classifier(network, name="mean", classes=list("rgb"), description="-").eval()
+    assert model.prepare(noise(9, 9)).dtype == torch.float32
+    assert len(model.predict(torch.zeros(3, 8, 8))) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "words"),
+    [
+        ({"fit": "pad"}, ValueError, "fit must be one of crop, stretch, got 'pad'"),
+        ({"interpolation": "cubic"}, ValueError, "bilinear, bicubic, got 'cubic'; did you mean 'b"),
+        ({"mean": (0.5, 0.5)}, ValueError, "mean must be three numbers, .* or one, for grey, got"),
+        ({"mean": 0.5}, ValueError, "mean must be three numbers"),
+        ({"std": (1, 1, 0)}, ValueError, "std must .* each above 0"),
+        ({"mean": (0.5,)}, ValueError, "one number per channel each, got 1 and 3; give three"),
+        ({"crop": 65}, ValueError, "crop must be at most resize, got 65 and 64; resize=65"),
+        ({"crop": 0}, ValueError, "crop must be at least 1, got 0"),
+        ({"resize": 2.5}, TypeError, "resize must be a whole number, got 2.5"),
+    ],
+)
+def test_a_preparation_that_cannot_be_is_refused(how, error, words):
+    with pytest.raises(error, match=words):
+        classifier(**how)
+
+
+def test_lists_become_tuples_so_that_equal_is_equal():
+    how = {"mean": (0.5, 0.5, 0.5), "std": (1.0, 1.0, 1.0)}
+    assert Preprocessing(**{key: list(value) for key, value in how.items()}) == Preprocessing(**how)
+
+
+# What goes along with the picture
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("size", [(101, 151), (151, 101), (37, 40)])
+def test_masks_maps_and_points_go_where_the_picture_goes(fit, size):
+    model = classifier(fit=fit, interpolation="bicubic", mean=(0.0,) * 3, std=(1.0,) * 3)
+    H, W = size
+    spot = (slice(H // 3, 2 * H // 3), slice(W // 2, 3 * W // 4))
+    picture = np.zeros((*size, 3), np.uint8)
+    picture[spot] = 255
+    image, mask = model.prepare(picture)[0], model.prepare_mask(picture[..., 0] > 0)
+    density = model.prepare_map(torch.from_numpy(picture[..., 0] / 255.0))
+    assert mask.shape == density.shape == image.shape
+    assert (mask != (image > 0.5)).sum() <= 2  # bilinear and bicubic round apart
+    assert density.min() >= 0 and (density - image).abs().max() < 0.15
+    middle = torch.tensor([[(W // 2 + 3 * W // 4) / 2, (H // 3 + 2 * H // 3) / 2]])
+    ((x, y),) = model.prepare_points(middle, size).tolist()
+    rows, columns = torch.nonzero(density > 0.5).double().add(0.5).mean(dim=0).tolist()
+    assert (x, y) == (pytest.approx(columns, abs=0.6), pytest.approx(rows, abs=0.6))
