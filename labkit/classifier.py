@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -83,6 +84,19 @@ class Prediction(list):
 
     def __repr__(self) -> str:
         return "\n".join(f"{probability:6.1%}  {name}" for name, probability in self)
+
+
+class Whole(NamedTuple):
+    """A map on the whole picture.
+
+    picture: uint8 `[H, W, 3]`, as it was before it was prepared.
+    relevance: `[H, W]`, NaN where the network did not see the picture.
+    crop: left, top, width and height of what it saw, in the picture's pixels.
+    """
+
+    picture: np.ndarray
+    relevance: Tensor
+    crop: tuple[float, float, float, float]
 
 
 class Classifier(nn.Module):
@@ -194,6 +208,40 @@ class Classifier(nn.Module):
         h, w, top, left = self.preprocessing.geometry(size)
         scale = torch.tensor([w / size[1], h / size[0]], dtype=torch.float64)
         return torch.as_tensor(points).double() * scale - torch.tensor([left, top])
+
+    def on_whole(self, relevance: Tensor, picture: Picture) -> Whole:
+        """Bring a map of an image back onto the whole picture that the image was made of.
+
+        The inverse of `prepare_map`: values are interpolated, so they stay, but their sum does not.
+
+        Args:
+            relevance: `[H, W]` of the image.
+            picture: what `prepare` was given.
+
+        Returns:
+            The picture, the map on it with NaN outside of the crop, and the crop.
+
+        Raises:
+            ValueError: relevance is not of the image's size.
+        """
+        crop, array = self.preprocessing.crop, images.open_image(picture)
+        if relevance.shape != (crop, crop):
+            raise ValueError(
+                f"relevance must have the image's shape [{crop}, {crop}], got "
+                f"{list(relevance.shape)}; explain model.prepare(picture)"
+            )
+        H, W = array.shape[:2]
+        h, w, top, left = self.preprocessing.geometry((H, W))
+        # Centres of the picture's pixels, in the image from -1 to 1
+        y = ((torch.arange(H, device=relevance.device) + 0.5) * h / H - top) * 2 / crop - 1
+        x = ((torch.arange(W, device=relevance.device) + 0.5) * w / W - left) * 2 / crop - 1
+        grid = torch.stack([x.expand(H, W), y[:, None].expand(H, W)], dim=-1)  # [H, W, 2]
+        maps = relevance.detach().float()[None, None]
+        sampled = F.grid_sample(maps, grid[None], padding_mode="border", align_corners=False)
+        values = sampled[0, 0]
+        values[(grid.abs() > 1).any(dim=-1)] = torch.nan
+        rectangle = (left * W / w, top * H / h, crop * W / w, crop * H / h)
+        return Whole(array, values, rectangle)
 
     def picture(self, image: Tensor) -> np.ndarray:
         """Turn an image `[C, H, W]` back into a picture, uint8 `[H, W, 3]`."""

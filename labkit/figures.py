@@ -555,3 +555,43 @@ def shares(
     axis.set(xlabel=xlabel, xlim=(0, 1))
     axis.legend(ncols=len(parts), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return Figure(canvas, alt, caption)
+
+
+@in_house_style
+def whole(
+    picture: np.ndarray,
+    relevance: Tensor,
+    crop: Sequence[float],
+    *,
+    alt: str,
+    title: str = "",
+    caption: str = "",
+    strength: float = OVERLAY_STRENGTH,
+) -> Figure:
+    """A map over the whole picture, and an outline around the part that the network saw.
+
+    `whole(*model.on_whole(relevance, picture), alt=...)` draws what `Classifier.on_whole` returns.
+
+    Args:
+        picture: `[H, W, 3]`.
+        relevance: `[H, W]`; NaN, where the network did not see the picture, and negative values are
+            not shown.
+        crop: left, top, width and height of what it saw.
+        alt: what one should see.
+        title: above the picture.
+        caption: text below.
+        strength: opacity of the largest values, 0 to 1.
+    """
+    height, width = picture.shape[:2]
+    longer = max(height, width)
+    canvas, [[axis]] = new_canvas(5.0 * width / longer, 5.0 * height / longer + 0.3)
+    axis.imshow(overlaid(picture, relevance.nan_to_num(0.0), strength))
+    axis.set_title(title)
+    axis.axis("off")
+    left, top, w, h = crop
+    for colour, line in (("black", 2.4), ("white", 1.2)):
+        corner = (left - 0.5, top - 0.5)
+        axis.add_patch(
+            mpl.patches.Rectangle(corner, w, h, fill=False, edgecolor=colour, linewidth=line)
+        )
+    return Figure(canvas, alt, caption)

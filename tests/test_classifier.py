@@ -9,6 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 from torchvision import transforms
 
+from labkit import figures
 from labkit.classifier import Classifier, Picture, Prediction, Preprocessing
 from labkit.models import Classifier as from_models
 
@@ -145,3 +146,61 @@ def test_masks_maps_and_points_go_where_the_picture_goes(fit, size):
     ((x, y),) = model.prepare_points(middle, size).tolist()
     rows, columns = torch.nonzero(density > 0.5).double().add(0.5).mean(dim=0).tolist()
     assert (x, y) == (pytest.approx(columns, abs=0.6), pytest.approx(rows, abs=0.6))
+
+
+# A map back on the whole picture
+
+
+def test_a_map_on_a_whole_picture_worked_by_hand():
+    # 4 x 8 pixels, shorter side kept, the middle 4 columns seen: columns 2 to 5
+    model = classifier(resize=4, crop=4)
+    relevance = torch.arange(16.0).reshape(4, 4)
+    whole = model.on_whole(relevance, noise(4, 8))
+    assert np.array_equal(whole.picture, noise(4, 8))
+    assert whole.crop == (2, 0, 4, 4)
+    assert_close(whole.relevance[:, 2:6], relevance)
+    assert whole.relevance[:, [0, 1, 6, 7]].isnan().all()
+    # Twice as large: each second pixel is a quarter of the way to a neighbour
+    larger = model.on_whole(relevance, noise(8, 16))
+    assert larger.crop == (4, 0, 8, 8)
+    assert_close(larger.relevance[0, 4:8], torch.tensor([0.0, 0.25, 0.75, 1.25]))
+    # Squeezed to half its width, a picture gets each column twice
+    stretched = classifier(crop=4, fit="stretch").on_whole(relevance, noise(4, 8))
+    assert stretched.crop == (0, 0, 8, 4)
+    assert_close(stretched.relevance[0], torch.tensor([0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]))
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+@pytest.mark.parametrize("size", [(101, 151), (151, 101), (63, 64), (37, 90)])
+def test_the_way_back_undoes_the_way_there(fit, size):
+    model, (H, W) = classifier(fit=fit), size
+    columns = torch.arange(W).double().expand(H, W) / W
+    rows = torch.arange(H).double()[:, None].expand(H, W) / H
+    for smooth in (columns, rows):  # straight slopes: interpolation loses nothing but at borders
+        back = model.on_whole(model.prepare_map(smooth), noise(*size)).relevance
+        assert back.shape == size
+        seen = ~back.isnan()
+        assert_close(back[seen], smooth[seen].float(), atol=0.02, rtol=0)
+    left, top, width, height = model.on_whole(torch.zeros(48, 48), noise(*size)).crop
+    corners = torch.tensor([[left, top], [left + width, top + height]])
+    expected = torch.tensor([[0.0, 0.0], [48.0, 48.0]], dtype=torch.float64)
+    assert_close(model.prepare_points(corners, size), expected, atol=1e-4, rtol=0)
+    inside = (back.isnan().logical_not().sum() / (width * height)).item()
+    assert inside == pytest.approx(1, abs=0.03)
+
+
+def test_a_map_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"\[48, 48\], got \[3, 48\]; explain model.prepare\(pic"):
+        classifier().on_whole(torch.zeros(3, 48), noise(60, 60))
+
+
+def test_the_whole_picture_is_drawn_with_the_crop_outlined():
+    whole = classifier().on_whole(torch.rand(48, 48), noise(64, 128))
+    drawn = figures.whole(*whole, alt="A map in the middle.", title="gradcam")
+    (axis,) = drawn._canvas.axes
+    (panel,) = axis.images
+    assert panel.get_array().shape == (64, 128, 3)
+    assert np.isfinite(panel.get_array()).all()
+    assert axis.patches[-1].get_bbox().bounds == (39.5, 7.5, 48, 48)
+    # outside of the crop: the grey picture alone
+    assert_close(panel.get_array()[0, 0], np.full(3, noise(64, 128)[0, 0].mean() / 255))
