@@ -143,8 +143,25 @@ class Classifier(nn.Module):
             return getattr(self.network, name)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits `[N, K]` of images `[N, C, H, W]`."""
-        return self.network(images)
+        """Logits `[N, K]` of images `[N, C, H, W]`.
+
+        Raises:
+            ValueError: in eval mode, K is not the number of names.
+        """
+        output = self.network(images)
+        if not self.training:
+            self._check_names(getattr(output, "logits", output))
+        return output
+
+    def _check_names(self, logits: object) -> None:
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            return  # the engine says what is wrong with it
+        n_logits, n_names = logits.shape[1], len(self.classes)
+        if n_names != n_logits and (n_logits, n_names) != (1, 2):
+            raise ValueError(
+                f"classes must have one name per logit, got {n_names} names for {n_logits} logits; "
+                f"pass all {n_logits} names: Classifier(network, classes=[...], ...)"
+            )
 
     @property
     def device(self) -> torch.device:

@@ -204,3 +204,23 @@ def test_the_whole_picture_is_drawn_with_the_crop_outlined():
     assert axis.patches[-1].get_bbox().bounds == (39.5, 7.5, 48, 48)
     # outside of the crop: the grey picture alone
     assert_close(panel.get_array()[0, 0], np.full(3, noise(64, 128)[0, 0].mean() / 255))
+
+
+# Names
+
+
+@pytest.mark.parametrize("n_names", [3, 9])
+def test_too_few_or_too_many_names_are_one_clear_error(n_names):
+    model = classifier(n_names=n_names)
+    words = rf"one name per logit, got {n_names} names for 5 logits; pass all 5 names"
+    with pytest.raises(ValueError, match=words):
+        model.predict(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match=words):
+        model(torch.zeros(1, 3, 8, 8))
+    assert model.train()(torch.zeros(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_one_logit_may_have_two_names():
+    assert classifier(1, 2)(torch.zeros(1, 3, 8, 8)).shape == (1, 1)
+    with pytest.raises(ValueError, match="got 3 names for 1 logits"):
+        classifier(1, 3)(torch.zeros(1, 3, 8, 8))
