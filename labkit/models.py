@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import urllib.error
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vgg import make_layers
 
+from labkit import checkpoints
 from labkit.assets import asset
 from labkit.classifier import Classifier, Preprocessing
 from labkit.classifier import Picture as Picture
@@ -23,6 +25,8 @@ EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
 ARCHITECTURES = ("minivgg", *PRETRAINED)  # what those two, and the files of others, are built as
 PROJECT = Path(__file__).parents[1]
+RANDOM = "weights drawn at random: it has learned nothing"
+SUFFIXES = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors", ".npz")  # files of weights
 
 # VGG-16's plan of convolutions and poolings ("M") with an eighth of its channels or so.
 MINIVGG_PLAN = (16, 16, "M", 32, 32, "M", 48, 48, 48, "M", 64, 64, 64, "M", 64, 64, 64, "M")
@@ -60,6 +64,7 @@ def load_model(
     name: str | Path,
     *,
     weights: str | Path | None = None,
+    classes: Sequence[str] | None = None,
     device: str | torch.device | None = None,
 ) -> Classifier:
     """Load a network by name, or one of your own from its file.
@@ -71,7 +76,9 @@ def load_model(
             torchvision with ImageNet weights; "my_network.pt", a path seen from here or from the
             project's root, is what data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
-            the path of a state dict for this network.
+            the path of a file with this network's weights, see `labkit.checkpoints`.
+        classes: names, where the weights of a file have others than the usual ones or another
+            number of them.
         device: where to put it; by default on the GPU where torch sees one of CUDA's, else on the
             CPU. What the network prepares goes to the same place.
 
@@ -79,16 +86,21 @@ def load_model(
         The network in eval mode; its `description` says what it is.
 
     Raises:
-        ValueError: there is no network or no weights of that name, or a file is damaged or holds
-            something else.
+        ValueError: there is no network or no weights of that name, or a file is cut off or holds
+            something else, such as another head or another network.
         FileNotFoundError: there is no such file, or the weights are not on this machine and could
             not be downloaded.
     """
+    if classes is not None and (weights is None or not Path(weights).is_file()):
+        raise ValueError(
+            f"classes must come with weights from a file, got weights={weights!r}; leave it out, "
+            "and the network has its own"
+        )
     if name in EMBEDDED:
-        model = _load_embedded(name, weights)
+        model = _load_embedded(str(name), weights, classes)
     elif name in PRETRAINED:
-        model = _load_torchvision(name, weights)
-    elif Path(str(name)).suffix == ".pt" or Path(str(name)).is_file():
+        model = _load_torchvision(str(name), weights, classes)
+    elif Path(name).suffix in SUFFIXES or Path(name).is_file():
         model = _load_finetuned(_finetuned_file(name), weights)
     else:
         known = [*EMBEDDED, *PRETRAINED]
@@ -104,44 +116,65 @@ def load_model(
     return model.to(memory_format=torch.channels_last).to(device).eval()
 
 
-def _load_embedded(name: str, weights: str | Path | None) -> Classifier:
+def _load_embedded(
+    name: str, weights: str | Path | None, classes: Sequence[str] | None
+) -> Classifier:
     card = json.loads(asset(f"networks/{name}.json").read_text(encoding="utf-8"))
-    network = minivgg(len(card["classes"]))
-    if weights is None:
-        path, origin = asset(f"networks/{name}.pt"), card["description"]
-        network.load_state_dict(_read_state_dict(path))
-    elif weights == "random":
-        origin = "weights drawn at random: it has learned nothing"
+    classes = classes or card["classes"]
+    network = minivgg(len(classes))
+    if weights == "random":
+        origin = RANDOM
     else:
-        network.load_state_dict(_read_state_dict(Path(weights)))
-        origin = f"weights from the file {weights}"
+        path = asset(f"networks/{name}.pt") if weights is None else Path(weights)
+        fill_from_file(network, path, n_classes=len(classes), name=name)
+        origin = card["description"] if weights is None else f"weights from the file {weights}"
     return Classifier(
         network,
         name=name,
-        classes=card["classes"],
+        classes=classes,
         description=f"{name}: {origin}",
         preprocessing=Preprocessing(resize=224),
         architecture="minivgg",
     )
 
 
-def _load_torchvision(name: str, weights: str | Path | None) -> Classifier:
+def fill_from_file(
+    network: nn.Module, path: Path, *, n_classes: int, name: str, again: str = checkpoints.AGAIN
+) -> None:
+    """Load the weights in a file, see `labkit.checkpoints`, into a network with `n_classes`.
+
+    Raises:
+        ValueError: it is a whole network that data_scripts/finetune.py wrote; and as there.
+    """
+    content = checkpoints.read(path, again)
+    if _is_finetuned(content):
+        raise ValueError(
+            f"{path} is a whole network, not its weights alone; load it with "
+            f"load_model({str(path)!r})"
+        )
+    found = checkpoints.weights_in(content, path)
+    checkpoints.fill(network, found, n_classes=n_classes, path=path, name=name)
+
+
+def _load_torchvision(
+    name: str, weights: str | Path | None, classes: Sequence[str] | None
+) -> Classifier:
     available = torchvision.models.get_model_weights(name)
     choice = "IMAGENET1K_V1" if weights is None else str(weights)
     meta = available["IMAGENET1K_V1"].meta
-    classes = list(meta["categories"])
+    classes = list(classes or meta["categories"])
     network = _to_be_filled(name, len(classes))
     if choice in available.__members__:
-        network.load_state_dict(_fetch(available[choice]))
+        _fetch(network, available[choice])
         accuracy = meta_accuracy(available[choice])
         origin = (
             f"torchvision's {choice} weights, trained on the 1000 classes of ImageNet{accuracy}"
         )
     elif choice == "random":
         network = torchvision.models.get_model(name)
-        origin = "weights drawn at random: it has learned nothing"
+        origin = RANDOM
     elif Path(choice).is_file():
-        network.load_state_dict(_read_state_dict(Path(choice)))
+        fill_from_file(network, Path(choice), n_classes=len(classes), name=name)
         origin = f"weights from the file {choice}"
     else:
         raise ValueError(
@@ -192,11 +225,11 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
             f"weights must be None for a network from a file, got {str(weights)!r}; {path} holds "
             "its own"
         )
-    content = _read(path, "network", "copy it again or fine-tune the network again")
-    if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
+    content = checkpoints.read(path, "copy it again or fine-tune the network again")
+    if not _is_finetuned(content) and checkpoints.tensors_in(content):
         raise ValueError(
-            f"{path} holds weights alone, a state dict; name the network that they belong to: "
-            f"load_model('resnet18', weights={str(path)!r})"
+            f"{path} holds weights alone, without the network's name; name the network that they "
+            f"belong to: load_model('resnet18', weights={str(path)!r})"
         )
     try:
         return _finetuned(content, path.stem)
@@ -206,6 +239,10 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
             f"{path} is no network that data_scripts/finetune.py wrote to the end "
             f"({type(error).__name__}: {reason}); fine-tune the network again"
         ) from error
+
+
+def _is_finetuned(content: object) -> bool:
+    return isinstance(content, dict) and {"network", "state_dict"} <= content.keys()
 
 
 def _finetuned(content: Any, name: str) -> Classifier:
@@ -235,12 +272,15 @@ def weights_file(weights: torchvision.models.WeightsEnum) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
 
 
-def _fetch(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
+def _fetch(network: nn.Module, weights: torchvision.models.WeightsEnum) -> None:
     path = weights_file(weights)
     if path.is_file():
-        return _read_state_dict(path)
+        again = "delete it, and load_model downloads it again"
+        n_classes = len(weights.meta["categories"])
+        fill_from_file(network, path, n_classes=n_classes, name=str(weights), again=again)
+        return
     try:
-        return weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
+        state = weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")
     except (urllib.error.URLError, OSError) as error:
         raise FileNotFoundError(
             f"the weights of this network are not on this machine and could not be downloaded "
@@ -248,41 +288,7 @@ def _fetch(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
             f"{weights.url} elsewhere and put the file at {path}; "
             f"the embedded networks {', '.join(map(repr, EMBEDDED))} need no download"
         ) from error
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read weights; half precision on disk becomes float32."""
-    if not path.is_file():
-        raise FileNotFoundError(f"weights must be the path of a file, got {path}; check the path")
-    way_out = "delete it and fetch it again"
-    state = _read(path, "state dict", way_out)
-    if isinstance(state, dict) and {"network", "state_dict"} <= state.keys():
-        raise ValueError(
-            f"{path} is a whole network, not its weights alone; load it with "
-            f"load_model({str(path)!r})"
-        )
-    try:
-        return {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in state.items()
-        }
-    except AttributeError as error:  # the file holds something else
-        raise _unreadable(path, "state dict", error, way_out) from error
-
-
-def _read(path: Path, what: str, way_out: str) -> Any:
-    """What torch.save wrote, without running code from the file."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # many kinds, by where the file is damaged
-        raise _unreadable(path, what, error, way_out) from error
-
-
-def _unreadable(path: Path, what: str, error: Exception, way_out: str) -> ValueError:
-    return ValueError(
-        f"{path} is no readable {what} ({type(error).__name__}); it may be damaged or cut off: "
-        f"{way_out}"
-    )
+    network.load_state_dict(state)
 
 
 def last_maps(model: nn.Module, image: Tensor | None = None) -> str:

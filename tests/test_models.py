@@ -197,21 +197,13 @@ def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "half.pt"
     torch.save(minivgg(2).state_dict(), path)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"half.pt is no readable state dict.*fetch it again"):
+    with pytest.raises(ValueError, match=r"half.pt is cut off or damaged .*; copy or download"):
         load_model("minivgg", weights=path)
-
-
-def test_a_file_that_holds_no_state_dict_is_named(tmp_path):
-    checkpoint = {"state_dict": minivgg(2).state_dict(), "epoch": 3}
-    for i, content in enumerate(([torch.ones(2)], checkpoint)):
-        torch.save(content, tmp_path / f"{i}.pt")
-        with pytest.raises(ValueError, match=rf"{i}\.pt is no readable state dict"):
-            load_model("minivgg", weights=tmp_path / f"{i}.pt")
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
     torch.save(Trap(), tmp_path / "trap.pt")
-    with pytest.raises(ValueError, match="no readable state dict"):
+    with pytest.raises(ValueError, match=r"holds a Python object \(exec\), and opening it could"):
         load_model("minivgg", weights=tmp_path / "trap.pt")
 
 
@@ -312,14 +304,16 @@ def test_a_damaged_network_of_your_own_is_named(written, tmp_path):
     path = tmp_path / "mine.pt"
     torch.save(written, path)
     whole = path.read_bytes()
-    for content in (whole[:1000], b"", b"no network"):
+    for content, words in {
+        whole[:1000]: "mine.pt is cut off or damaged .*; copy it again or fine-tune the net",
+        b"": "mine.pt is empty; copy it again or fine-tune the network again",
+        b"no network": "mine.pt is a text file that begins with 'no network'",
+    }.items():
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=r"mine\.pt is no readable network .*fine-tune the net"
-        ):
+        with pytest.raises(ValueError, match=words):
             load_model(path)
     torch.save(Trap(), path)
-    with pytest.raises(ValueError, match="no readable network"):
+    with pytest.raises(ValueError, match=r"holds a Python object \(exec\)"):
         load_model(path)
 
 
@@ -342,13 +336,13 @@ def test_a_file_that_does_not_fit_together_is_named(written, tmp_path, change, s
 
 
 def test_a_file_that_holds_something_else_is_named(written, tmp_path):
+    torch.save([torch.ones(2)], tmp_path / "0.pt")
+    with pytest.raises(ValueError, match=r"0\.pt is no network that .*fine-tune the network"):
+        load_model(tmp_path / "0.pt")
     del written["network"]
-    for i, content in enumerate(([torch.ones(2)], written)):
-        torch.save(content, tmp_path / f"{i}.pt")
-        with pytest.raises(
-            ValueError, match=rf"{i}\.pt is no network that .*fine-tune the network"
-        ):
-            load_model(tmp_path / f"{i}.pt")
+    torch.save(written, tmp_path / "1.pt")
+    with pytest.raises(ValueError, match=r"1\.pt holds weights alone, without the network's name"):
+        load_model(tmp_path / "1.pt")
 
 
 def test_an_unknown_name_gets_the_nearest():
