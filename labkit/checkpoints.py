@@ -244,6 +244,28 @@ def fill(
     network.load_state_dict(state, strict=False)  # files of old have no num_batches_tracked
 
 
+def fill_from_file(
+    network: nn.Module, path: Path, *, n_classes: int, name: str, again: str = AGAIN
+) -> None:
+    """Read a file of weights and load them; see `read`, `weights_in` and `fill`.
+
+    Raises:
+        ValueError: it is a whole network that data_scripts/finetune.py wrote; and as there.
+    """
+    content = read(path, again)
+    if is_finetuned(content):
+        raise ValueError(
+            f"{path} is a whole network, not its weights alone; load it with "
+            f"load_model({str(path)!r})"
+        )
+    fill(network, weights_in(content, path), n_classes=n_classes, path=path, name=name)
+
+
+def is_finetuned(content: object) -> bool:
+    """Whether data_scripts/finetune.py wrote it: weights, and what they are."""
+    return isinstance(content, dict) and {"network", "state_dict"} <= content.keys()
+
+
 def _is_head(weight: Tensor, own: Tensor, n_classes: int) -> bool:
     """Whether a weight differs from the network's own in the number of classes only."""
     same = weight.shape[1:] == own.shape[1:]

@@ -1,4 +1,4 @@
-"""Networks: the embedded ones and torchvision's, each as one Classifier."""
+"""Networks: the embedded ones, torchvision's and timm's, each as one Classifier."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from labkit.classifier import Classifier, Preprocessing
 from labkit.classifier import Picture as Picture
 from labkit.classifier import Prediction as Prediction
 from labkit.engine import layers
+from labkit.timm_networks import LITE0, RANDOM, build, load_lite0
 
 EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
-ARCHITECTURES = ("minivgg", *PRETRAINED)  # what those two, and the files of others, are built as
+ARCHITECTURES = ("minivgg", LITE0, *PRETRAINED)  # what these and the files of others are built as
 PROJECT = Path(__file__).parents[1]
-RANDOM = "weights drawn at random: it has learned nothing"
 SUFFIXES = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors", ".npz")  # files of weights
 
 # VGG-16's plan of convolutions and poolings ("M") with an eighth of its channels or so.
@@ -71,10 +71,12 @@ def load_model(
 
     Args:
         name: "minivgg" (tells healthy leaves from black rot), "minivgg-world" (never saw a leaf)
-            and "minivgg-heritage" (tells the styles of buildings) ship with labkit; "vgg16",
-            "vgg19", "resnet18", "resnet50", "squeezenet1_1" and "mobilenet_v2" come from
-            torchvision with ImageNet weights; "my_network.pt", a path seen from here or from the
-            project's root, is what data_scripts/finetune.py wrote.
+            and "minivgg-heritage" (tells the styles of buildings) ship with labkit;
+            "efficientnet_lite0", trained on ImageNet, is installed with it; "vgg16", "vgg19",
+            "resnet18", "resnet50", "squeezenet1_1" and "mobilenet_v2" come from torchvision with
+            ImageNet weights;
+            "my_network.pt", a path seen from here or from the project's root, is what
+            data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
             the path of a file with this network's weights, see `labkit.checkpoints`.
         classes: names, where the weights of a file have others than the usual ones or another
@@ -90,6 +92,7 @@ def load_model(
             something else, such as another head or another network.
         FileNotFoundError: there is no such file, or the weights are not on this machine and could
             not be downloaded.
+        ModuleNotFoundError: a package that the network needs is missing.
     """
     if classes is not None and (weights is None or not Path(weights).is_file()):
         raise ValueError(
@@ -100,10 +103,12 @@ def load_model(
         model = _load_embedded(str(name), weights, classes)
     elif name in PRETRAINED:
         model = _load_torchvision(str(name), weights, classes)
+    elif name == LITE0:
+        model = load_lite0(weights, classes)
     elif Path(name).suffix in SUFFIXES or Path(name).is_file():
         model = _load_finetuned(_finetuned_file(name), weights)
     else:
-        known = [*EMBEDDED, *PRETRAINED]
+        known = [*EMBEDDED, LITE0, *PRETRAINED]
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
@@ -126,7 +131,7 @@ def _load_embedded(
         origin = RANDOM
     else:
         path = asset(f"networks/{name}.pt") if weights is None else Path(weights)
-        fill_from_file(network, path, n_classes=len(classes), name=name)
+        checkpoints.fill_from_file(network, path, n_classes=len(classes), name=name)
         origin = card["description"] if weights is None else f"weights from the file {weights}"
     return Classifier(
         network,
@@ -136,24 +141,6 @@ def _load_embedded(
         preprocessing=Preprocessing(resize=224),
         architecture="minivgg",
     )
-
-
-def fill_from_file(
-    network: nn.Module, path: Path, *, n_classes: int, name: str, again: str = checkpoints.AGAIN
-) -> None:
-    """Load the weights in a file, see `labkit.checkpoints`, into a network with `n_classes`.
-
-    Raises:
-        ValueError: it is a whole network that data_scripts/finetune.py wrote; and as there.
-    """
-    content = checkpoints.read(path, again)
-    if _is_finetuned(content):
-        raise ValueError(
-            f"{path} is a whole network, not its weights alone; load it with "
-            f"load_model({str(path)!r})"
-        )
-    found = checkpoints.weights_in(content, path)
-    checkpoints.fill(network, found, n_classes=n_classes, path=path, name=name)
 
 
 def _load_torchvision(
@@ -174,7 +161,7 @@ def _load_torchvision(
         network = torchvision.models.get_model(name)
         origin = RANDOM
     elif Path(choice).is_file():
-        fill_from_file(network, Path(choice), n_classes=len(classes), name=name)
+        checkpoints.fill_from_file(network, Path(choice), n_classes=len(classes), name=name)
         origin = f"weights from the file {choice}"
     else:
         raise ValueError(
@@ -199,6 +186,8 @@ def _to_be_filled(architecture: str, n_classes: int) -> nn.Module:
     """A network whose weights are to be replaced."""
     if architecture == "minivgg":
         return minivgg(n_classes)
+    if architecture == LITE0:
+        return build(architecture, n_classes)
     # VGG's own way to draw weights takes long.
     drawn = {"init_weights": False} if architecture in ("vgg16", "vgg19") else {}
     return torchvision.models.get_model(architecture, num_classes=n_classes, **drawn)
@@ -226,7 +215,7 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
             "its own"
         )
     content = checkpoints.read(path, "copy it again or fine-tune the network again")
-    if not _is_finetuned(content) and checkpoints.tensors_in(content):
+    if not checkpoints.is_finetuned(content) and checkpoints.tensors_in(content):
         raise ValueError(
             f"{path} holds weights alone, without the network's name; name the network that they "
             f"belong to: load_model('resnet18', weights={str(path)!r})"
@@ -239,10 +228,6 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
             f"{path} is no network that data_scripts/finetune.py wrote to the end "
             f"({type(error).__name__}: {reason}); fine-tune the network again"
         ) from error
-
-
-def _is_finetuned(content: object) -> bool:
-    return isinstance(content, dict) and {"network", "state_dict"} <= content.keys()
 
 
 def _finetuned(content: Any, name: str) -> Classifier:
@@ -277,7 +262,9 @@ def _fetch(network: nn.Module, weights: torchvision.models.WeightsEnum) -> None:
     if path.is_file():
         again = "delete it, and load_model downloads it again"
         n_classes = len(weights.meta["categories"])
-        fill_from_file(network, path, n_classes=n_classes, name=str(weights), again=again)
+        checkpoints.fill_from_file(
+            network, path, n_classes=n_classes, name=str(weights), again=again
+        )
         return
     try:
         state = weights.get_state_dict(progress=True, check_hash=True, map_location="cpu")

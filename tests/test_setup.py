@@ -126,7 +126,7 @@ def test_the_distribution_has_not_the_name_of_somebody_elses_on_pypi():
 
 def test_dependencies_have_lower_bounds_only():
     for requirement in PROJECT["dependencies"]:
-        assert re.fullmatch(r"[a-z-]+>=[0-9.]+", requirement), requirement
+        assert re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", requirement), requirement
 
 
 COLAB = (ROOT / "tests" / "colab" / "constraints.txt").read_text(encoding="utf-8")

