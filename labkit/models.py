@@ -20,7 +20,7 @@ from labkit.classifier import Classifier, Preprocessing
 from labkit.classifier import Picture as Picture
 from labkit.classifier import Prediction as Prediction
 from labkit.engine import layers
-from labkit.timm_networks import LITE0, RANDOM, build, load_lite0
+from labkit.timm_networks import LITE0, PREFIX, RANDOM, build, load_lite0, load_timm
 
 EMBEDDED = ("minivgg", "minivgg-world", "minivgg-heritage")
 PRETRAINED = ("vgg16", "vgg19", "resnet18", "resnet50", "squeezenet1_1", "mobilenet_v2")
@@ -74,7 +74,7 @@ def load_model(
             and "minivgg-heritage" (tells the styles of buildings) ship with labkit;
             "efficientnet_lite0", trained on ImageNet, is installed with it; "vgg16", "vgg19",
             "resnet18", "resnet50", "squeezenet1_1" and "mobilenet_v2" come from torchvision with
-            ImageNet weights;
+            ImageNet weights; "timm/NAME" is any classifier of timm, such as "timm/resnet10t";
             "my_network.pt", a path seen from here or from the project's root, is what
             data_scripts/finetune.py wrote.
         weights: None for the usual ones; a torchvision name such as "IMAGENET1K_V2"; "random"; or
@@ -105,6 +105,8 @@ def load_model(
         model = _load_torchvision(str(name), weights, classes)
     elif name == LITE0:
         model = load_lite0(weights, classes)
+    elif str(name).startswith(PREFIX):
+        model = load_timm(str(name), weights, classes)
     elif Path(name).suffix in SUFFIXES or Path(name).is_file():
         model = _load_finetuned(_finetuned_file(name), weights)
     else:
@@ -112,8 +114,9 @@ def load_model(
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"name must be one of {', '.join(known)} or the path of a network that you fine-tuned, "
-            f"such as 'my_network.pt', got {name!r}; {hint}".rstrip("; ")
+            f"name must be one of {', '.join(known)}, 'timm/' and a name of timm's, or the path of "
+            f"a network that you fine-tuned, such as 'my_network.pt', got {name!r}; "
+            f"{hint}".rstrip("; ")
         )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -186,7 +189,7 @@ def _to_be_filled(architecture: str, n_classes: int) -> nn.Module:
     """A network whose weights are to be replaced."""
     if architecture == "minivgg":
         return minivgg(n_classes)
-    if architecture == LITE0:
+    if architecture == LITE0 or architecture.startswith(PREFIX):
         return build(architecture, n_classes)
     # VGG's own way to draw weights takes long.
     drawn = {"init_weights": False} if architecture in ("vgg16", "vgg19") else {}
@@ -232,7 +235,7 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
 
 def _finetuned(content: Any, name: str) -> Classifier:
     architecture, classes = content["network"], content["classes"]
-    if architecture not in ARCHITECTURES:
+    if architecture not in ARCHITECTURES and not architecture.startswith(PREFIX):
         raise ValueError(f"there is no network {architecture!r}")
     network = _to_be_filled(architecture, len(classes))
     network.load_state_dict(content["state_dict"])
