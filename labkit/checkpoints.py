@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -49,8 +50,7 @@ def read(path: Path, again: str = AGAIN) -> object:
     """
     if not path.is_file():
         raise FileNotFoundError(f"weights must be the path of a file, got {path}; check the path")
-    with path.open("rb") as file:
-        head = file.read(512)
+    head = _head(path)
     if not head:
         raise ValueError(f"{path} is empty; {again}")
     if head.startswith(b"PK"):
@@ -60,6 +60,11 @@ def read(path: Path, again: str = AGAIN) -> object:
     if MAGIC in head[:32]:
         return _read_torch(path, again)
     raise ValueError(f"{path} {_kind(head)}; weights are files of torch.save or safetensors")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
 
 
 def _read_zip(path: Path, again: str) -> object:
@@ -99,7 +104,8 @@ def _read_safetensors(path: Path, again: str) -> object:
 
 def _read_torch(path: Path, again: str) -> object:
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters in them is an error here
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
@@ -107,11 +113,15 @@ def _read_torch(path: Path, again: str) -> object:
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise _refusal(path, refused[1]) from error
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        if _is_whole(path):
+        said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+        reason = f"{type(error).__name__}: {said}"
+        archive = zipfile.is_zipfile(path)
+        newer = b"\x02" < _head(path)[1:2] < b"\x10"  # the protocol of the pickle
+        if (archive and _is_whole(path)) or (not archive and newer):
             raise ValueError(
-                f"{path} is whole, but torch.load cannot open it without running code ({reason}); "
-                "where it was made, save torch.save(model.state_dict(), 'weights.pt')"
+                f"{path} holds what torch.load opens only if it may run code ({reason}); where it "
+                "was made, save its weights alone, in the usual protocol of pickle: "
+                "torch.save(model.state_dict(), 'weights.pt')"
             ) from error
         raise ValueError(f"{path} is cut off or damaged ({reason}); {again}") from error
 
@@ -125,14 +135,17 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
+def _pickled(path: Path) -> bytes:
+    """The bytes that say what is in a file of torch.save, and perhaps the weights after them."""
+    if not zipfile.is_zipfile(path):
+        return path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+
+
 def _refusal(path: Path, kind: str) -> ValueError:
     """Of an object that is not made, because to make it could run code."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = (name for name in archive.namelist() if name.endswith("data.pkl"))
-            pickled = archive.read(next(names))
-    else:
-        pickled = path.read_bytes()
+    pickled = _pickled(path)
     if b"_modules" in pickled and b"_parameters" in pickled:
         return ValueError(
             f"{path} holds a whole network as a Python object ({kind}), and opening it could run "
@@ -161,7 +174,7 @@ def _kind(head: bytes) -> str:
 
 
 def tensors_in(content: object, before: str = "") -> dict[str, Tensor]:
-    """All weights in what a file holds, by name, in float32 where they are floating-point.
+    """All weights in what a file holds, by name.
 
     Names inside a dict inside the dict begin with its name and a slash, `state_dict/conv1.weight`.
     What an optimizer keeps is left out.
@@ -173,8 +186,7 @@ def tensors_in(content: object, before: str = "") -> dict[str, Tensor]:
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             value = torch.as_tensor(value)
         if isinstance(value, Tensor):
-            value = value.detach()
-            found[before + str(key)] = value.float() if value.is_floating_point() else value
+            found[before + str(key)] = value.detach()
         else:
             found.update(tensors_in(value, f"{before}{key}/"))
     return found
@@ -237,8 +249,8 @@ def fill(
         details = "; ".join(f"{what}: {_some(keys, 2)}" for what, keys in lists.items() if keys)
         n_fitting = sum(key in state for key in own) - len(differing)
         raise ValueError(
-            f"{path} holds the weights of another network: {n_fitting} of the {len(own)} in "
-            f"{name!r} fit; {details}; name the network that they were saved from: "
+            f"{path} does not fit {name!r}: {n_fitting} of its {len(own)} weights are there in "
+            f"their shapes; {details}; name the network that they were saved from: "
             f"load_model(NAME, {load})"
         )
     network.load_state_dict(state, strict=False)  # files of old have no num_batches_tracked

@@ -218,7 +218,8 @@ def _load_finetuned(path: Path, weights: str | Path | None) -> Classifier:
             "its own"
         )
     content = checkpoints.read(path, "copy it again or fine-tune the network again")
-    if not checkpoints.is_finetuned(content) and checkpoints.tensors_in(content):
+    if not checkpoints.is_finetuned(content):
+        checkpoints.weights_in(content, path)  # says what there is instead
         raise ValueError(
             f"{path} holds weights alone, without the network's name; name the network that they "
             f"belong to: load_model('resnet18', weights={str(path)!r})"

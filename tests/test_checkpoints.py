@@ -76,6 +76,7 @@ def contents(state):
         "EMA in the names": {**before("ema_model.", noise), **before("online_model.", state)},
         "average of torch": {"n_averaged": torch.tensor(2), **before("module.", state)},
         "numbers beside": {**state, "epoch": torch.tensor(3), "best": np.float64(0.9), "n": "x"},
+        "a dict beside": {**state, "schedule": {"rates": torch.ones(3)}},
         "numpy arrays": {name: value.numpy() for name, value in state.items()},
         "options": {"model": state, "args": argparse.Namespace(lr=0.1)},
         "parameters": {name: nn.Parameter(value) for name, value in state.items()},
@@ -177,6 +178,14 @@ def test_another_object_is_refused_by_its_name(state, saved):
     assert "torch.load(path, weights_only=False)" in said
 
 
+def test_newer_protocols_of_pickle_are_not_called_damage(state, saved):
+    for legacy in (False, True):
+        how = {"pickle_protocol": 4, "_use_new_zipfile_serialization": not legacy}
+        said = refusal(saved(state, **how))
+        assert "only if it may run code (UnpicklingError: Unsupported operand" in said
+        assert "in the usual protocol of pickle: torch.save(" in said
+
+
 def test_what_holds_no_weights_says_what_it_holds(saved):
     optimizer = torch.optim.Adam(minivgg(2).parameters()).state_dict()
     for content, words in {
@@ -192,7 +201,7 @@ def test_what_holds_no_weights_says_what_it_holds(saved):
 
 def test_another_network_says_how_much_fits_and_names_two_of_each(saved):
     said = refusal(saved({"state_dict": torchvision.models.squeezenet1_1().state_dict()}))
-    assert "holds the weights of another network: 0 of the 28 in 'minivgg' fit" in said
+    assert "does not fit 'minivgg': 0 of its 28 weights are there in their shapes" in said
     assert "missing: features.2.weight, features.2.bias and 22 more" in said
     assert "unknown to it: features.3.squeeze.weight, features.3.squeeze.bias and " in said
     assert "load_model(NAME, weights=" in said

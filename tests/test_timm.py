@@ -93,8 +93,17 @@ def test_without_internet_the_error_comes_soon_and_names_the_ways_out(monkeypatc
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
+    create, offline = timm.create_model, []
+
+    def create_model(name, **settings):
+        offline.append(constants.HF_HUB_OFFLINE)  # where it is not, the hub is asked for a minute
+        assert offline == [True]
+        return create(name, **settings)
+
+    monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(FileNotFoundError) as caught:
         load_model("timm/resnet10t")
+    assert offline == [True]
     for words in ("could not be downloaded", "timm/resnet10t.c3_in1k", "HF_HOME", "connect to"):
         assert words in str(caught.value)
     assert "load_model('timm/resnet10t', weights='random') or weights=FILE" in str(caught.value)
