@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from labkit import images
 from labkit.checks import check_choice, check_count
 from labkit.engine.batches import class_probabilities
+from labkit.engine.contract import said_by
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 
@@ -150,17 +151,18 @@ class Classifier(nn.Module):
         """
         output = self.network(images)
         if not self.training:
-            self._check_names(getattr(output, "logits", output))
+            self._check_names(said_by(output))
         return output
 
     def _check_names(self, logits: object) -> None:
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             return  # the engine says what is wrong with it
-        n_logits, n_names = logits.shape[1], len(self.classes)
-        if n_names != n_logits and (n_logits, n_names) != (1, 2):
+        n, n_names = logits.shape[1], len(self.classes)
+        expected = 2 if n == 1 else n  # one logit: no or yes, by the sigmoid
+        if n_names != expected:
             raise ValueError(
-                f"classes must have one name per logit, got {n_names} names for {n_logits} logits; "
-                f"pass all {n_logits} names: Classifier(network, classes=[...], ...)"
+                f"classes must be {expected} names for a network with {n} logit{'s'[: n - 1]}, got "
+                f"{n_names}; pass them all: Classifier(network, classes=[...], ...)"
             )
 
     @property

@@ -107,6 +107,11 @@ class Method:
         """
         return partial(self.explain, layer=last_conv(model)) if self.needs == MAPS else self.explain
 
+    @property
+    def scale(self) -> float:
+        """Of the numbers that its maps are computed from, for `labkit.metrics.note`."""
+        return 1.0 if self.needs == PROBABILITIES else 0.0
+
     def cost(self, settings: Mapping[str, object], image: Tensor) -> Passes:
         """The passes of a run with these settings, the others at their defaults."""
         if self.needs == NOTHING:

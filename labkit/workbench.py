@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import labkit
@@ -30,7 +31,7 @@ from labkit.engine.contract import check_target
 from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid
 from labkit.files import write_atomically
 from labkit.images import open_image
-from labkit.methods import explainer
+from labkit.methods import REGISTRY, explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
 
@@ -147,7 +148,8 @@ class Workbench:
         relevance = explain(self.model, self.image, target, **settings)
         seconds = time.perf_counter() - started
         name = self.model.classes[target]
-        said = Explanation(method, settings, target, name, relevance, seconds, note(relevance))
+        noted = note(relevance, scale=REGISTRY[method].scale)
+        said = Explanation(method, settings, target, name, relevance, seconds, noted)
         self.explanations.append(said)
         return said
 
@@ -164,8 +166,7 @@ class Workbench:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must be from 0 to 1, got {strength}")
         shown = self.explanations[-last:]
-        # From its least value if that is positive: scores of masked pictures are never near 0.
-        maps = [said.relevance - said.relevance.min().clamp(min=0) for said in shown]
+        maps = [_drawn(said) for said in shown]
         titles = [said.title for said in shown]
         seen = f"{self.name} as {self.model.name} sees it"
         return gallery(
@@ -220,6 +221,16 @@ class Workbench:
             f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
             f"</head><body><main>{''.join(parts)}</main></body></html>\n"
         )
+
+
+def _drawn(said: Explanation) -> Tensor:
+    """The map from its least value if that is positive: scores of masked pictures are never near 0.
+
+    A constant map is drawn empty, or its rounding would look like an explanation.
+    """
+    if "constant" in said.note:
+        return torch.zeros_like(said.relevance)
+    return said.relevance - said.relevance.min().clamp(min=0)
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,7 @@
 """Whatever network a reader brings: a right answer from every entry, or one sentence about it."""
 
 import copy
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -190,6 +191,7 @@ def test_the_image_follows_the_networks_precision(kind):
     # a number has 11, 8 or 53 digits in base 2; a sum of 27 products loses some of them
     eps = torch.finfo({"half": torch.half, "bfloat16": torch.bfloat16}.get(kind, torch.float32)).eps
     noisy = ("lime", "perturbation", "mask", "fem", "biased")  # thresholds, steps, ratios
+    noisy += ("evaluate",)  # the order of the edges
     found = faults(getattr(small(), kind)(), tolerance=60 * eps)
     assert [one for one in found if not one.startswith(noisy)] == []
 
@@ -214,6 +216,20 @@ def test_one_logit_means_two_classes_by_the_sigmoid():
     image = model.prepare(PICTURE)
     y = one(image[None]).item()
     assert dict(model.predict(image))["b"] == pytest.approx(1 / (1 + np.exp(-y)), abs=1e-6)
+
+
+def test_a_wrong_number_of_names_is_said_whatever_holds_the_logits():
+    cases = {
+        "too few": (small(), "ab", "3 names for a network with 3 logits, got 2"),
+        "too many": (small(), "abcd", "3 names for a network with 3 logits, got 4"),
+        "a dict": (Around(lambda y: {"logits": y}), "ab", "3 names .* got 2"),
+        "[N, K, 1, 1]": (Around(lambda y: y[..., None, None]), "ab", "3 names .* got 2"),
+        "one name for one logit": (small(1), "a", "2 names for a network with 1 logit, got 1"),
+    }
+    for case, (network, classes, text) in cases.items():
+        found = sentences(network, classes=classes)
+        assert {"predict", "workbench", "probabilities", "evaluate", "rise"} <= found.keys(), case
+        assert all(re.search(text, said) for said in found.values()), (case, found)
 
 
 def test_compiled_networks_are_explained_layer_by_layer():

@@ -212,7 +212,7 @@ def test_the_whole_picture_is_drawn_with_the_crop_outlined():
 @pytest.mark.parametrize("n_names", [3, 9])
 def test_too_few_or_too_many_names_are_one_clear_error(n_names):
     model = classifier(n_names=n_names)
-    words = rf"one name per logit, got {n_names} names for 5 logits; pass all 5 names"
+    words = f"classes must be 5 names for a network with 5 logits, got {n_names}; pass them all"
     with pytest.raises(ValueError, match=words):
         model.predict(torch.zeros(3, 8, 8))
     with pytest.raises(ValueError, match=words):
@@ -222,5 +222,5 @@ def test_too_few_or_too_many_names_are_one_clear_error(n_names):
 
 def test_one_logit_may_have_two_names():
     assert classifier(1, 2)(torch.zeros(1, 3, 8, 8)).shape == (1, 1)
-    with pytest.raises(ValueError, match="got 3 names for 1 logits"):
+    with pytest.raises(ValueError, match="2 names for a network with 1 logit, got 3"):
         classifier(1, 3)(torch.zeros(1, 3, 8, 8))

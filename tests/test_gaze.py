@@ -293,6 +293,14 @@ def test_a_constant_map_has_a_defined_answer(value):
     assert (cc(large, gaze), nss(large, fixations), auc_judd(large, fixations)) == (0.0, 0.0, 0.5)
 
 
+def test_a_map_that_is_constant_to_rounding_is_noted():
+    jitter = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    assert note(0.5 + 1e-7 * jitter) == "constant map of 0.5, but for rounding"
+    assert note(0.5 + 1e-5 * jitter) == ""
+    assert note(1e-8 * jitter) == "25% of the map is negative"  # of a gradient, say
+    assert note(1e-8 * jitter, scale=1.0).endswith("but for rounding")  # of probabilities
+
+
 def test_tiny_values_count():
     S, Q = random_pair(2)
     fixations = torch.tensor([[3.0, 4.0], [8.0, 2.0]])

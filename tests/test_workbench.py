@@ -14,8 +14,9 @@ from torch import nn
 import labkit
 from labkit import workbench
 from labkit.explain import gradcam, rise, segment
+from labkit.figures import overlaid
 from labkit.models import Classifier, Preprocessing, load_model
-from labkit.workbench import Explanation, Workbench, html_table
+from labkit.workbench import Explanation, Workbench, _drawn, html_table
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,22 @@ def test_a_report_is_one_page_with_everything_in_it(bench, tmp_path, monkeypatch
 def test_a_table_is_text():
     body = "<tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>"
     assert html_table(("a",), [("<b>",)]).endswith(body)
+
+
+def test_a_map_that_is_constant_to_rounding_is_noted_and_drawn_empty():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    with torch.no_grad():
+        network[1].weight.mul_(1e-9)  # no pixel matters to the probabilities
+    how = {"classes": "ab", "description": "-", "preprocessing": Preprocessing(32, 32)}
+    bench = Workbench(Classifier(network, name="blind", **how))
+    bench.open(skimage.data.chelsea())
+    for method, settings in {
+        "rise": {"n_masks": 16},
+        "occlusion": {"patch": 8, "stride": 8},
+    }.items():
+        said = bench.run(method, 1, **settings)
+        assert said.note.startswith("constant map of "), (method, said.note)
+    black = bench.picture.mean(axis=-1, keepdims=True).repeat(3, axis=-1) / 255
+    for said in bench.explanations:
+        assert np.allclose(overlaid(bench.picture, _drawn(said), 1.0), black)
+    assert bench.run("sensitivity", 1).note == ""  # gradients have no size of their own

@@ -147,17 +147,23 @@ def logits_of(model: nn.Module, images: Tensor, *, gradient: bool = False) -> Te
     return checked_logits(forward_pass(model, images, gradient=gradient), len(images))
 
 
+def said_by(output: object) -> object:
+    """What may be logits in an output: itself, or its `.logits` or `["logits"]`, flattened."""
+    found: object = getattr(output, "logits", output)
+    if isinstance(output, Mapping):
+        found = output.get("logits", output)
+    if isinstance(found, Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
+        return found.flatten(1)
+    return found
+
+
 def checked_logits(output: object, n_images: int) -> Tensor:
     """The logits `[N, K]` in what a network returned for so many images.
 
     Raises:
         ValueError: there are none.
     """
-    found: object = getattr(output, "logits", output)
-    if isinstance(output, Mapping):
-        found = output.get("logits", output)
-    if isinstance(found, Tensor) and found.ndim == 4 and found.shape[2:] == (1, 1):
-        found = found.flatten(1)
+    found = said_by(output)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != n_images:
         got = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(

@@ -21,6 +21,7 @@ from labkit.engine.contract import (
 )
 from labkit.engine.hooks import as_maps, find_layer
 
+IDLE = re.compile("Pool|Permute|Rearrange")  # types of layers that only move or merge values
 SAME = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
 CLOSE = 1e-4  # two logits that differ by less than this share of the largest are the same
 
@@ -39,8 +40,9 @@ def last_maps(model: nn.Module, image: Tensor) -> str:
     One run records what every layer gives. Of the outputs that can be read as maps larger than
     1 x 1 (see `labkit.engine.hooks.as_maps`), the last one counts without which the class scores
     would not depend on the image: so it lies behind its normalisation and activation, and in no
-    branch. Poolings do not count, nor maps whose mean is the class score, nor tokens that only the
-    class token reads. Where several layers give the same maps, the outermost is named.
+    branch. Poolings and rearrangements do not count, nor maps whose mean is the class score, nor
+    tokens that only the class token reads. Where several layers give the same maps, the outermost
+    is named.
 
     Args:
         model: any network.
@@ -53,12 +55,12 @@ def last_maps(model: nn.Module, image: Tensor) -> str:
     check_image(image)
     outputs, times, logits, start = _recorded(model, image)
     check_followed(logits.requires_grad)
-    pooled = {o.values.grad_fn for o in outputs if "Pool" in type(o.module).__name__}
+    idle = {o.values.grad_fn for o in outputs if IDLE.search(type(o.module).__name__)}
     size = image.shape[1:]
     tried = set()
     for output in reversed(outputs):
         node = output.values.grad_fn
-        if node in pooled or node in tried or node is None:
+        if node in idle or node in tried or node is None:
             continue
         tried.add(node)
         same = [o for o in outputs if o.values.grad_fn is node and times[o.name] == 1]

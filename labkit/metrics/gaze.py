@@ -30,6 +30,7 @@ from labkit.checks import check_choice
 from labkit.correlation import pearson
 
 SIM_DEFINITIONS = ("mit", "pysaliency")
+ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of a few sums in single precision
 EPS = 2.2204e-16  # of the MIT saliency benchmark's KL divergence
 
 
@@ -363,15 +364,22 @@ def between_subjects(
     return sum(scores) / len(scores)
 
 
-def note(relevance: Tensor) -> str:
+def note(relevance: Tensor, *, scale: float = 0.0) -> str:
     """What is out of the ordinary in a map, for the reader of its scores; often nothing, "".
+
+    Args:
+        relevance: `[H, W]`.
+        scale: of the numbers that the map was computed from, such as 1 for differences of
+            probabilities; by default the map's own largest value. A map whose values differ by no
+            more than the rounding of such numbers is called constant.
 
     Raises:
         ValueError: a number is not finite.
     """
     S = _checked_map(relevance, "relevance")
-    if _is_constant(S):
-        return f"constant map of {S.max().item():g}"
+    span = (S.max() - S.min()).item()
+    if span <= ROUNDING * max(scale, S.abs().max().item()):
+        return f"constant map of {S.mean().item():.3g}{', but for rounding' if span else ''}"
     negative = 100 * (S < 0).double().mean().item()
     return f"{negative:.3g}% of the map is negative" if negative > 0 else ""
 
