@@ -1,14 +1,17 @@
 """Carrying a change through the first layers, against the plain forward pass."""
 
+import math
 import random
 import sys
 from itertools import product
 
 import pytest
+import timm
 import torch
 import torchvision
 from conftest import assert_untouched, state_of
 from torch import nn
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from labkit.engine.incremental import (
@@ -195,7 +198,50 @@ def test_single_precision_is_kept():
         assert_close(outputs, expected, rtol=0, atol=1e-6 * expected.abs().max().item())
 
 
+class SameConv2d(nn.Conv2d):
+    """Pads as TensorFlow does: as many outputs as strides fit, the odd zero behind."""
+
+    def forward(self, x):
+        margins = []
+        for axis in (1, 0):
+            size, stride = x.shape[2 + axis], self.stride[axis]
+            reach = (self.kernel_size[axis] - 1) * self.dilation[axis]
+            total = max((math.ceil(size / stride) - 1) * stride + reach + 1 - size, 0)
+            margins += [total // 2, total - total // 2]
+        x = F.pad(x, tuple(margins))
+        settings = (self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, *settings)
+
+
+class NormAct2d(nn.BatchNorm2d):
+    """A batch norm with an activation inside."""
+
+    def __init__(self, channels, act):
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), act
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
+def separable(channels, kernel):
+    """Narrow, wide, depthwise, wide, narrow."""
+    wide = 3 * channels
+    return nn.Sequential(
+        *(nn.Conv2d(channels, wide, 1, bias=False), NormAct2d(wide, nn.ReLU6(inplace=True))),
+        SameConv2d(wide, wide, kernel, groups=wide, bias=False),
+        *(NormAct2d(wide, nn.ReLU6(inplace=True)), nn.Identity()),
+        *(nn.Conv2d(wide, channels, 1, bias=False), NormAct2d(channels, nn.Identity())),
+    )
+
+
 LAYERS = {
+    "own kind, unchanged": type("OwnConv2d", (nn.Conv2d,), {})(2, 3, 3, padding=(2, 1)),
+    "as TensorFlow, stride 2": SameConv2d(2, 4, 3, stride=2, groups=2, bias=False),
+    "as TensorFlow, even": SameConv2d(2, 3, (4, 2)),
+    "as TensorFlow, even, stride 2": SameConv2d(2, 3, (2, 4), stride=(2, 3)),
+    "as TensorFlow, dilated": SameConv2d(2, 3, (2, 3), stride=(1, 2), dilation=(3, 2)),
+    "as TensorFlow, stride beyond the kernel": SameConv2d(2, 3, 1, stride=3),
     "kernel 1, stride 3": nn.Conv2d(2, 3, 1, stride=3),
     "kernel 2, stride 3": nn.Conv2d(2, 3, 2, stride=3, padding=1),
     "even, same": nn.Conv2d(2, 3, 4, padding="same"),
@@ -229,10 +275,25 @@ def test_each_window_of_a_layer_is_carried(layer, size):
         assert_close(outputs, layer(changed(image, change)), rtol=0, atol=1e-12)
 
 
+class OwnConv2d(nn.Conv2d):
+    """Does what the test says with its input."""
+
+    def __init__(self, own):
+        super().__init__(2, 3, 3, padding=1)
+        self.own = own
+
+    def forward(self, x):
+        return self.own(super().forward, x)
+
+
 NO_STAGE = {
+    "own kind, of scaled inputs": OwnConv2d(lambda conv, x: conv(2 * x)),
+    "own kind, bounded far off": OwnConv2d(lambda conv, x: conv(x).clamp(-1e6, 1e6)),
+    "own kind, by the brightness": OwnConv2d(lambda conv, x: conv(x) if x.mean() < 9 else -conv(x)),
+    "own kind, of a part": OwnConv2d(lambda conv, x: conv(x[:, :, 2:])),
+    "own kind, mirrored": OwnConv2d(lambda conv, x: conv(F.pad(x, (1, 1, 1, 1), mode="reflect"))),
     "mirrored padding": nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"),
     "transposed": nn.ConvTranspose2d(2, 3, 3),
-    "own kind": type("OwnConv2d", (nn.Conv2d,), {})(2, 3, 3),
     "average, rounded up": nn.AvgPool2d(2, ceil_mode=True),
     "average, border's divisor": nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
     "adaptive": nn.AdaptiveAvgPool2d(4),
@@ -256,6 +317,25 @@ def test_batch_norm_without_running_statistics_ends_the_stages():
         network = nn.Sequential(nn.Conv2d(2, 3, 1), norm, nn.MaxPool2d(2)).eval()
         stages = stages_of(network, image)
         assert [len(stage.layers) for stage in stages] == ([2, 1] if running else [1])
+
+
+@pytest.mark.parametrize(
+    ("act", "lengths"),
+    [(nn.ReLU6(inplace=True), [4, 1]), (nn.Softmax(dim=1), [1]), (nn.AvgPool2d(2), [1])],
+)
+def test_a_batch_norm_with_a_placewise_layer_inside_is_placewise(act, lengths):
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), NormAct2d(3, act), nn.MaxPool2d(2)).eval()
+    stages = stages_of(network, randomly(2, 9, 12))
+    assert [len(stage.layers) for stage in stages] == lengths
+
+
+def test_a_batch_norm_that_does_more_is_not_placewise():
+    class Centred(nn.BatchNorm2d):
+        def forward(self, x):
+            return super().forward(x) - x.mean()
+
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), Centred(3), nn.MaxPool2d(2)).eval()
+    assert stages_of(network, randomly(2, 9, 12)) == []
 
 
 def test_a_pooling_that_tells_where_is_no_stage():
@@ -311,6 +391,19 @@ def as_trained(network):
             layer.weight.copy_(1 + 0.3 * weight)
             layer.bias.copy_(0.3 * bias)
     return network.eval()
+
+
+@pytest.mark.parametrize("size", [(64, 96), (75, 58)])
+def test_efficientnet_lite_is_stages_up_to_its_head(size):
+    network = as_trained(timm.create_model("tf_efficientnet_lite0", num_classes=5).double())
+    image = randomly(3, *size, dtype=torch.float64)
+    assert kinds(network, image).count(Residual) == 9
+    assert len(stages_of(network, image)) == 31
+    change = change_at((0, 20, 50), (50, 31, 0), 8, 8, image)
+    outputs, place = without_computing_all(network, image, change)
+    assert place.rest is not network
+    expected = network(changed(image, change))
+    assert_close(outputs, expected, rtol=0, atol=1e-12 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("nearly_all", [0.7, 1.0])
@@ -384,6 +477,8 @@ BLOCKS = {
         plus,
     ),
     "pooled": (nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(2, 3, 1)), strided(2, 2, 0), plus),
+    "separable": (separable(2, 3), None, shortcut),
+    "separable, even": (separable(2, 4), None, shortcut),
     "a shortcut": (nn.Conv2d(2, 2, 3, padding=1), None, shortcut),
     "a shortcut around a dilation": (nn.Conv2d(2, 2, 2, padding=1, dilation=2), None, shortcut),
 }
@@ -393,7 +488,8 @@ BLOCKS = {
 @pytest.mark.parametrize("size", [(16, 23), (17, 20)])
 def test_each_window_of_a_block_is_carried(one, other, add, size, monkeypatch):
     monkeypatch.setattr(incremental, "NEARLY_ALL", 1.0)
-    network, image = Block(one, other, add).double().eval(), randomly(2, *size, dtype=torch.float64)
+    network = as_trained(Block(one, other, add).double())
+    image = randomly(2, *size, dtype=torch.float64)
     stages = stages_of(network, image)
     assert [type(stage) for stage in stages][:1] == [Residual]
     assert len(stages) == 2

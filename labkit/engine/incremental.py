@@ -15,11 +15,12 @@ import copy
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from labkit.engine.windows import Slide, Spans
 
@@ -29,8 +30,9 @@ NEARLY_ALL = 0.7  # share of a layer's outputs, beyond which the whole layer cos
 # Layers that see one place at a time (in eval mode).
 PLACEWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish),
-    *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d, nn.BatchNorm2d),
+    *(nn.Sigmoid, nn.Tanh, nn.Identity, nn.Dropout, nn.Dropout2d),
 )
+OWN_KINDS = (nn.Conv2d, nn.BatchNorm2d)  # whose descendants are looked into, see `_known`
 ADDITIONS = (operator.add, torch.add)  # += is traced as +
 Sliding = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 Branch = list[tuple[Sliding, list[nn.Module]]]  # each with the placewise layers behind it
@@ -202,6 +204,9 @@ def _is_plain(module: nn.Module) -> bool:
 class _Tracer(fx.Tracer):
     """Follows a network, and the hooks that its forward pass itself puts on layers."""
 
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, OWN_KINDS) or super().is_leaf_module(m, module_qualified_name)
+
     def call_module(
         self, m: nn.Module, forward: Callable, args: tuple, kwargs: dict[str, object]
     ) -> object:
@@ -251,30 +256,86 @@ def _record(network: fx.Interpreter, images: Tensor) -> list[Stage | Residual]:
 
 def _stage(
     head: Sliding, behind: Sequence[nn.Module], images: Tensor, rest: _Rest
-) -> tuple[Stage, Tensor]:
-    """The stage, and the picture `[1, C, h, w]` behind it."""
-    outputs = nn.Sequential(head, *behind)(images)
-    rows, columns = _slides(head, images.shape[2:], outputs.shape[2:])
+) -> tuple[Stage | None, Tensor]:
+    """The stage, None if a layer does more than its kind, and the picture `[1, C, h, w]` behind."""
+    layers: list[Any] = []
+    outputs = images
+    for layer in (head, *behind):
+        if (known := _known(layer, outputs)) is None:
+            return None, images
+        outputs = nn.Sequential(*known)(outputs)
+        layers += known
+    margins = layers.pop(0).padding if type(layers[0]) is nn.ZeroPad2d else (0, 0, 0, 0)
+    slides, *behind = layers
+    rows, columns = _slides(slides, margins, images.shape[2:], outputs.shape[2:])
     stage = Stage(
-        nn.Sequential(_unpadded(head), *behind),
+        nn.Sequential(_unpadded(slides), *behind),
         rows,
         columns,
-        _channels_last(_padded(head, images, rows, columns)),
+        _channels_last(_padded(slides, images, rows, columns)),
         Place(_channels_last(outputs), rest),
     )
     return stage, outputs
 
 
+def _known(layer: nn.Module, images: Tensor) -> list[nn.Module] | None:
+    """The plain layers that make up a layer of somebody's own kind; None where it does more.
+
+    They are a padding with zeros and the convolution, or the batch norm and the layers within it.
+    The layer must call the same functions of torch, with the same settings and the same result.
+    """
+    if type(layer) in OWN_KINDS or not isinstance(layer, OWN_KINDS):
+        return [layer]
+    plain = copy.copy(layer)
+    plain.__class__ = next(kind for kind in OWN_KINDS if isinstance(layer, kind))
+    outputs, calls = _told(layer, images)
+    if isinstance(layer, nn.BatchNorm2d):
+        chain = [plain, *layer.children()]
+    else:
+        chain = [*(nn.ZeroPad2d(call[1][0]) for call in calls[:1] if call[0] is F.pad), plain]
+    expected, same = _told(nn.Sequential(*chain), images)
+    return chain if calls == same and torch.equal(outputs, expected) else None
+
+
+def _told(layer: nn.Module, images: Tensor) -> tuple[Tensor, list[tuple]]:
+    """What a layer says of the images, and what it has torch compute, less the tensors."""
+    own = images.clone()  # the layer may work in place
+    with _Calls() as told:
+        return layer(own), told.calls
+
+
+class _Calls(TorchFunctionMode):
+    """Keeps each function called and its settings; those that are 0, None or False are left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple] = []
+
+    def __torch_function__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        output = func(*args, **(kwargs or {}))
+        if isinstance(output, Tensor):
+            named = {k: v for k, v in (kwargs or {}).items() if not isinstance(v, Tensor) and v}
+            self.calls.append((func, [v for v in args if not isinstance(v, Tensor)], named))
+        return output
+
+
 def _residual(
     heads: Sequence[Branch], behind: Sequence[nn.Module], images: Tensor, rest: _Rest
 ) -> tuple[Residual | None, Tensor]:
-    """The block, None if its branches differ in shape, and the picture behind it."""
+    """The block, None if it is not just a sum, and the picture behind it.
+
+    It is none where its branches differ in shape, or a layer does more than its kind.
+    """
     branches: tuple[list[Stage], list[Stage]] = ([], [])
     ends = []
     for layers, stages in zip(heads, branches, strict=True):
         outputs = images
         for head, placewise in layers:
             stage, outputs = _stage(head, placewise, outputs, rest)
+            if stage is None:
+                return None, images
             stages.append(stage)
         ends.append(outputs)
     if ends[0].shape != ends[1].shape:  # the smaller one would be repeated
@@ -353,7 +414,7 @@ def _layer(network: fx.Interpreter, node: fx.Node, user: fx.Node) -> nn.Module |
 
 
 def _is_sliding(layer: nn.Module) -> TypeGuard[Sliding]:
-    if type(layer) is nn.Conv2d:
+    if isinstance(layer, nn.Conv2d):
         return layer.padding_mode == "zeros"
     if type(layer) is nn.MaxPool2d:
         return not layer.return_indices
@@ -365,15 +426,19 @@ def _is_sliding(layer: nn.Module) -> TypeGuard[Sliding]:
 
 def _is_placewise(layer: nn.Module) -> bool:
     # Without running statistics, batch norm looks at the whole batch even in eval mode.
-    return type(layer) in PLACEWISE and getattr(layer, "running_mean", layer) is not None
+    if isinstance(layer, nn.BatchNorm2d):
+        return layer.running_mean is not None and all(map(_is_placewise, layer.children()))
+    return type(layer) in PLACEWISE
 
 
-def _slides(layer: Sliding, size_in: torch.Size, size_out: torch.Size) -> list[Slide]:
-    """How the layer slides along rows and along columns."""
+def _slides(
+    layer: Sliding, margins: tuple[int, ...], size_in: torch.Size, size_out: torch.Size
+) -> list[Slide]:
+    """How the layer slides along rows and along columns, behind margins of zeros."""
     settings = zip(
         _pair(layer.kernel_size),
         _pair(layer.stride),
-        _padding(layer),
+        map(operator.add, _padding(layer), margins[2::-2]),  # left, right, top, bottom
         _pair(getattr(layer, "dilation", 1)),
         size_in,
         size_out,

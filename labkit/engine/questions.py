@@ -36,7 +36,7 @@ def probabilities_covered(
     """The class probability of the picture with each window covered.
 
     Fast where the network begins with a chain of convolutions, poolings, activation functions and
-    residual blocks, all of them modules, as VGG, ResNet, SqueezeNet's stem and labkit's minivgg do:
+    residual blocks, all of them modules, as VGG, ResNet, EfficientNet-Lite and labkit's minivgg do:
     there only what a window changes is computed; see `labkit.engine.incremental`. Other models run
     on whole pictures. Nothing is approximated.
 
