@@ -70,8 +70,13 @@ def check_image(image: Tensor) -> None:
         )
 
 
-def check_target(target: int, n_classes: int) -> None:
+def check_target(target: int, n_classes: int, name: str = "target") -> None:
     """Refuse what is not a class of the network.
+
+    Args:
+        target: what should be a class index.
+        n_classes: K.
+        name: what the caller calls it, for the error's text.
 
     Raises:
         TypeError: target is not a whole number.
@@ -79,12 +84,12 @@ def check_target(target: int, n_classes: int) -> None:
     """
     if isinstance(target, bool) or not isinstance(target, Integral):
         raise TypeError(
-            f"target must be a class index (int), got {type(target).__name__}; "
+            f"{name} must be a class index (int), got {type(target).__name__}; "
             "model.classes.index(name) finds it, int(tensor) converts it"
         )
     if not 0 <= target < n_classes:
         raise IndexError(
-            f"target must be a class index from 0 to {n_classes - 1}, got {target}; "
+            f"{name} must be a class index from 0 to {n_classes - 1}, got {target}; "
             "model.predict(image) lists the likely ones"
         )
 
@@ -224,9 +229,14 @@ def single(values: Tensor) -> Tensor:
 
 def logit(model: nn.Module, image: Tensor, target: int, *, gradient: bool = False) -> Tensor:
     """The score Y that the gradient methods explain: one logit, before any softmax."""
-    logits = logits_of(model, image[None], gradient=gradient)
-    check_target(target, logits.shape[1])
-    return logits[0, target]
+    return logits_at(logits_of(model, image[None], gradient=gradient), [target])[0]
+
+
+def logits_at(logits: Tensor, targets: Sequence[int]) -> Tensor:
+    """`[N]`: of the logits `[N, K]` those of one class for each image."""
+    for target in targets:
+        check_target(target, logits.shape[1])
+    return logits[torch.arange(len(targets)), list(targets)]
 
 
 def as_image(baseline: float | Tensor, image: Tensor, *, words: tuple[str, ...] = ()) -> Tensor:

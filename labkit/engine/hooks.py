@@ -15,7 +15,8 @@ from labkit.engine.contract import (
     check_model,
     forward_pass,
     gradient_of,
-    logit,
+    logits_at,
+    logits_of,
     single,
 )
 
@@ -80,23 +81,33 @@ def activations_and_gradients(
         ValueError: the layer is not in the model, does not run exactly once, or has no spatial
             extent.
     """
-    check_model(model)
     check_image(image)
+    A, dY_dA = activations_and_gradients_of_each(model, image[None], [target], layer)
+    return A[0], dY_dA[0]
+
+
+def activations_and_gradients_of_each(
+    model: nn.Module, images: Tensor, targets: Sequence[int], layer: Layer
+) -> tuple[Tensor, Tensor]:
+    """The same for images `[N, C, H, W]` with a class each: A and dY/dA, `[N, K, h, w]`.
+
+    In eval mode no image sees another, so one backward pass from the sum of the logits will do.
+    """
+    check_model(model)
+    size = images.shape[2:]
     outputs: list[Tensor] = []
 
     def start_graph_here(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        as_maps(output, image.shape[1:], layer)
+        as_maps(output, size, layer)
         outputs.append(output.detach().clone().requires_grad_())
         return outputs[-1].clone()
 
     hook = find_layer(model, layer).register_forward_hook(start_graph_here)
     with hook, torch.inference_mode(False), torch.enable_grad():
-        score = logit(model, image.detach(), target, gradient=True)
+        scores = logits_at(logits_of(model, images.detach(), gradient=True), targets)
         _check_ran_once(len(outputs), layer)
-        gradient = gradient_of(score, outputs[0])
-    size = image.shape[1:]
-    A = as_maps(single(outputs[0].detach()), size, layer)
-    return A[0], as_maps(gradient, size, layer)[0]
+        gradient = gradient_of(scores.sum(), outputs[0])
+    return as_maps(single(outputs[0].detach()), size, layer), as_maps(gradient, size, layer)
 
 
 def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
@@ -120,13 +131,14 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[Layer]) -> li
 
 
 def upsample(relevance: Tensor, size: Sequence[int]) -> Tensor:
-    """Enlarge a map `[h, w]` to `[H, W]`, bilinearly, pixels taken as areas.
+    """Enlarge a map `[h, w]`, or each of many, to `[H, W]`, bilinearly, pixels taken as areas.
 
     `align_corners=False` is what the picture's own resizing does; with True the map would shift
     against the picture by up to half a cell.
     """
-    maps = relevance[None, None]
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0]
+    maps = relevance.reshape(-1, 1, *relevance.shape[-2:])
+    large = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return large.view(*relevance.shape[:-2], *size)
 
 
 def receptive_field(model: nn.Module, image: Tensor, layer: Layer) -> tuple[int, int]:

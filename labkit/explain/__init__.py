@@ -17,6 +17,7 @@ from labkit.explain.gradients import (
 )
 from labkit.explain.hirescam import hirescam
 from labkit.explain.lime import lime, lime_samples, segment
+from labkit.explain.many import many
 from labkit.explain.occlusion import occlusion
 from labkit.explain.perturbation import (
     Perturbation,
@@ -45,6 +46,7 @@ __all__ = [
     "learn_perturbation",
     "lime",
     "lime_samples",
+    "many",
     "occlusion",
     "perturbation_map",
     "perturbation_steps",

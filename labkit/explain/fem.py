@@ -9,6 +9,8 @@ probability.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from labkit.engine.contract import (
@@ -45,26 +47,37 @@ def fem(
         ValueError: k is negative or not finite, or the layer is not in the model, does not run
             once, or has no spatial extent.
     """
-    check_model(model)
     check_image(image)
+    (S,) = fem_of_each(model, image[None], [target], layer=layer, k=k)
+    return S
+
+
+def fem_of_each(
+    model: nn.Module, images: Tensor, targets: Sequence[int | None], *, layer: Layer, k: float = 2.0
+) -> Tensor:
+    """`fem` of images `[N, C, H, W]`, in one pass: `[N, H, W]`."""
+    check_model(model)
     if not 0 <= k < float("inf"):
         raise ValueError(f"k must be a number of standard deviations, 0 or more, got {k}")
-    A = _maps(model, image, target, layer)  # [K, h, w]
-    mu = A.mean(dim=(1, 2), keepdim=True)  # [K, 1, 1]
+    A = _maps(model, images, targets, layer)  # [N, K, h, w]
+    mu = A.mean(dim=(2, 3), keepdim=True)  # [N, K, 1, 1]
     deviation = A - mu
     # Common mistake: torch.std divides by n - 1; this is the population's, by n. Both sides of
     # the comparison share the rounding error of mu, so that a constant map is never marked.
-    sigma = deviation.square().mean(dim=(1, 2), keepdim=True).sqrt()
+    sigma = deviation.square().mean(dim=(2, 3), keepdim=True).sqrt()
     B = (deviation > k * sigma).to(A.dtype)  # A > mu + k sigma
-    S = (mu * B).sum(dim=0)  # [h, w]
-    return upsample(S, image.shape[-2:]).float()
+    S = (mu * B).sum(dim=1)  # [N, h, w]
+    return upsample(S, images.shape[-2:]).float()
 
 
-def _maps(model: nn.Module, image: Tensor, target: int | None, layer: Layer) -> Tensor:
-    """The layer's maps `[K, h, w]`; where a class is given, the same pass checks it."""
+def _maps(model: nn.Module, images: Tensor, targets: Sequence[int | None], layer: Layer) -> Tensor:
+    """The layer's maps `[N, K, h, w]`; where classes are given, the same pass checks them."""
+    given = [target for target in targets if target is not None]
     with recorded(model, [layer]) as outputs:
-        if target is None:
-            forward_pass(model, image[None])
+        if given:
+            n_classes = logits_of(model, images).shape[1]
+            for target in given:
+                check_target(target, n_classes)
         else:
-            check_target(target, logits_of(model, image[None]).shape[1])
-    return single(as_maps(outputs[0], image.shape[1:], layer)[0])
+            forward_pass(model, images)
+    return single(as_maps(outputs[0], images.shape[2:], layer))

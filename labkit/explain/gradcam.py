@@ -30,6 +30,10 @@ def gradcam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> Te
         ValueError: the layer is not in the model, does not run once, or has no spatial extent.
     """
     A, dY_dA = activations_and_gradients(model, image, target, layer)  # [K, h, w] each
-    alpha = dY_dA.mean(dim=(1, 2))  # [K]
-    L = torch.relu(torch.einsum("k,khw->hw", alpha, A))  # [h, w]
-    return upsample(L, image.shape[-2:]).float()  # [H, W]
+    return upsample(weighted_by_means(A, dY_dA), image.shape[-2:]).float()  # [H, W]
+
+
+def weighted_by_means(A: Tensor, dY_dA: Tensor) -> Tensor:
+    """L `[h, w]` from maps and gradients `[K, h, w]`, of one image or of each of many."""
+    alpha = dY_dA.mean(dim=(-2, -1))  # [K]
+    return torch.relu(torch.einsum("...k,...khw->...hw", alpha, A))

@@ -7,7 +7,7 @@ The score Y is the class logit, as there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -20,8 +20,8 @@ from labkit.engine.contract import (
     as_image,
     check_image,
     check_model,
-    check_target,
     gradient_of,
+    logits_at,
     logits_of,
 )
 
@@ -85,7 +85,7 @@ def gradient_times_input(model: nn.Module, image: Tensor, target: int) -> Tensor
     Returns:
         `[H, W]`, signed, in logits.
     """
-    return (_gradient(model, image, target) * image.detach()).sum(dim=0).float()
+    return _times(_gradient(model, image, target), image)
 
 
 def smoothgrad(
@@ -182,7 +182,8 @@ def integrated_gradients(
     total = torch.zeros_like(way)
     with tqdm(total=n_steps, desc="steps", disable=not progress) as bar:
         for t in middles.split(choose_batch_size(image, batch_size)):
-            total += _gradients(model, start + t[:, None, None, None] * way, target).sum(dim=0)
+            images = start + t[:, None, None, None] * way
+            total += _gradients(model, images, [target] * len(t)).sum(dim=0)
             bar.update(len(t))
     return (way * total / n_steps).sum(dim=0).float()
 
@@ -191,20 +192,20 @@ def _gradient(model: nn.Module, image: Tensor, target: int) -> Tensor:
     """dY/dx of one image `[C, H, W]`, laid out as the network likes it."""
     check_model(model)
     check_image(image)
-    return _gradients(model, image[None], target)[0]
+    return _gradients(model, image[None], [target])[0]
 
 
-def _gradients(model: nn.Module, images: Tensor, target: int) -> Tensor:
+def _gradients(model: nn.Module, images: Tensor, targets: Sequence[int]) -> Tensor:
     """dY/dx of each image `[N, C, H, W]`; in eval mode none sees another, so one sum will do."""
 
-    def work(some: Tensor) -> Tensor:
-        x = some.detach().clone(memory_format=torch.channels_last).requires_grad_()
+    def work(places: Tensor) -> Tensor:
+        some = images[places].detach()
+        x = some.clone(memory_format=torch.channels_last).requires_grad_()
         logits = logits_of(model, x, gradient=True)
-        check_target(target, logits.shape[1])
-        return gradient_of(logits[:, target].sum(), x)
+        return gradient_of(logits_at(logits, [targets[i] for i in places.tolist()]).sum(), x)
 
     with torch.inference_mode(False), torch.enable_grad():
-        return halving(work, images)
+        return halving(work, torch.arange(len(images)))
 
 
 def _squared_length(gradient: Tensor) -> Tensor:
@@ -215,17 +216,29 @@ def _largest_channel(gradient: Tensor) -> Tensor:
     return gradient.abs().contiguous().amax(dim=-3).float()  # channels apart: half the time
 
 
-# Maps that read nothing but the gradient: many images are explained in one pass.
+def _times(gradient: Tensor, image: Tensor) -> Tensor:
+    return (gradient * image.detach()).sum(dim=-3).float()
+
+
+# Maps that read nothing but gradient and image: many images are explained in one pass.
 READS_GRADIENT = {
-    input_gradient: lambda gradient: gradient,
-    sensitivity: _squared_length,
-    saliency: _largest_channel,
+    input_gradient: lambda gradient, image: gradient.contiguous(),
+    sensitivity: lambda gradient, image: _squared_length(gradient),
+    saliency: lambda gradient, image: _largest_channel(gradient),
+    gradient_times_input: _times,
 }
+
+
+def gradients_read(
+    explain: Explainer, model: nn.Module, images: Tensor, targets: Sequence[int]
+) -> Tensor:
+    """What one of `READS_GRADIENT` says of images `[N, C, H, W]`, in one pass."""
+    return READS_GRADIENT[explain](_gradients(model, images, targets), images)
 
 
 def _explain_all(explain: Explainer, model: nn.Module, images: Tensor, target: int) -> Tensor:
     if explain in READS_GRADIENT:
-        return READS_GRADIENT[explain](_gradients(model, images, target))
+        return gradients_read(explain, model, images, [target] * len(images))
     return torch.stack([explain(model, image, target) for image in images])
 
 

@@ -32,5 +32,9 @@ def hirescam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> T
         ValueError: the layer is not in the model, does not run once, or has no spatial extent.
     """
     A, dY_dA = activations_and_gradients(model, image, target, layer)  # [K, h, w] each
-    L = (dY_dA * A).sum(dim=0)  # [h, w]
-    return upsample(L, image.shape[-2:]).float()  # [H, W]
+    return upsample(weighted_by_place(A, dY_dA), image.shape[-2:]).float()  # [H, W]
+
+
+def weighted_by_place(A: Tensor, dY_dA: Tensor) -> Tensor:
+    """L `[h, w]` from maps and gradients `[K, h, w]`, of one image or of each of many."""
+    return (dY_dA * A).sum(dim=-3)
