@@ -28,7 +28,7 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 MODULES = (
     *("forward", "gradients", "occlusion", "gradcam", "rise", "faithfulness", "perturbation"),
-    *("evaluation", "grading", "imports", "scaling"),
+    *("lite0", "evaluation", "grading", "imports", "scaling"),
 )
 
 
@@ -46,17 +46,21 @@ def run(modules: Sequence[str], quick: bool, out: Path) -> dict:
     """What was measured so far, by module: on what, in how many minutes, and what came of it.
 
     Raises:
-        ValueError: what is kept there was measured on another machine, or in quick runs.
+        ValueError: what is kept there was measured in quick runs, or these are.
     """
     kept = read_kept(out)
-    base = {"about": machine(), "quick": quick}
-    if kept and {name: kept[name] for name in base} != base:
+    if kept and kept["quick"] != quick:
         raise ValueError(
-            f"{out / 'results.json'} holds measurements of another machine, other settings or "
-            "versions; remove it, or name another folder with --out"
+            f"{out / 'results.json'} holds measurements of {'whole' if quick else 'quick'} runs; "
+            "remove it, or name another folder with --out"
         )
-    kept = kept or {**base, "minutes": {}, "measurements": {}}
+    about = machine()
+    kept = kept or {"about": about, "quick": quick, "minutes": {}, "measurements": {}}
     for module in modules:
+        # Each ratio stays within one run; what differs from the others' machine is said.
+        other = {name: said for name, said in about.items() if said != kept["about"][name]}
+        kept.setdefault("elsewhere", {}).pop(module, None)
+        kept["elsewhere"] |= {module: "; ".join(other.values())} if other else {}
         begin = time.perf_counter()
         kept["measurements"][module] = [asdict(one) for one in measured(module, quick)]
         kept["minutes"][module] = (time.perf_counter() - begin) / 60
@@ -75,7 +79,8 @@ def write(kept: dict, out: Path, plan: Path) -> None:
     """The report, its figures, and the numbers of the plan."""
     modules = [name for name in MODULES if name in kept["measurements"]]
     done = [from_json(one) for name in modules for one in kept["measurements"][name]]
-    about = dict(kept["about"])
+    elsewhere = kept.get("elsewhere", {})
+    about = kept["about"] | {f"{name} on": said for name, said in elsewhere.items()}
     if missing := [name for name in MODULES if name not in modules]:
         about["not measured yet"] = ", ".join(missing)
     text = report.results(done, about, sum(kept["minutes"].values()), kept["quick"])

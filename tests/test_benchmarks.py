@@ -254,8 +254,21 @@ def test_a_module_is_measured_anew_and_the_others_are_kept(tmp_path, monkeypatch
     assert runs == ["imports", "rise", "imports"]
     assert set(kept["measurements"]) == {"imports", "rise"}
     assert bench.read_kept(tmp_path) == timing.json.loads(timing.json.dumps(kept))
-    with pytest.raises(ValueError, match="another machine, other settings or versions"):
+    with pytest.raises(ValueError, match="holds measurements of whole runs"):
         bench.run(["rise"], True, tmp_path)
+
+
+def test_what_another_machine_measured_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "measured", lambda module, quick: [measured(name=module)])
+    for processor, names in (("old", ["rise", "imports"]), ("new", ["rise"])):
+        monkeypatch.setattr(bench, "machine", lambda said=processor: {"machine": said, "os": "x"})
+        kept = bench.run(names, False, tmp_path)
+    assert kept["about"] == {"machine": "old", "os": "x"}
+    assert kept["elsewhere"] == {"rise": "new"}
+    bench.write(kept, tmp_path, tmp_path / "scale.md")
+    assert "- machine: old\n- os: x\n- rise on: new\n" in (tmp_path / "results.md").read_text()
+    monkeypatch.setattr(bench, "machine", lambda: {"machine": "old", "os": "x"})
+    assert bench.run(["rise"], False, tmp_path)["elsewhere"] == {}
 
 
 def test_what_was_measured_before_a_stop_is_kept(tmp_path, monkeypatch):
