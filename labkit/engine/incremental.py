@@ -20,6 +20,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 
 from labkit.engine.windows import Slide, Spans
@@ -196,8 +197,8 @@ def _agrees(place: Place, model: nn.Module, image: Tensor) -> bool:
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Nobody watches or replaces what the module does."""
-    watched = module._forward_hooks or module._forward_pre_hooks
+    """Nobody watches or replaces what the module does, or computes its weights."""
+    watched = module._forward_hooks or module._forward_pre_hooks or is_parametrized(module)
     return not watched and "forward" not in vars(module)
 
 
