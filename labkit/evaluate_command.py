@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> None:
     plan.check()
     pictures = load_heritage(arguments.images or "generated", density_maps=arguments.density_maps)
     for line in pictures.missing:
-        print(f"no matching file: {line}")
+        print(line)
     cases = spread(cases_of(pictures), arguments.limit)
     print(pictures.description)
     print(loaded(plan.model, plan.weights).description)

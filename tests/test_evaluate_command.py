@@ -58,7 +58,7 @@ def test_singles_have_a_figure_for_each_picture_and_method(folders):
 def test_what_lacks_its_twin_is_said(folders, capsys):
     (folders[1] / "picture1.png").unlink()
     assert main(arguments(folders, "--display", "none")) == 0
-    assert "no matching file: picture1.png has no density map" in capsys.readouterr().out
+    assert "picture1.png has no density map" in capsys.readouterr().out.splitlines()
 
 
 def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
@@ -83,6 +83,13 @@ def test_settings_reach_the_method(folders):
     settings = ["--display", "none", "--set", "rise.n_masks=8", "--limit", "1"]
     assert main(arguments(folders, *settings, methods=["rise"])) == 0
     assert pd.read_csv(folders[2] / "table.csv")["forward_passes"].tolist() == [8]
+
+
+def test_a_rule_of_the_biased_gradient_reaches_it(folders):
+    given = ["--display", "none", "--set", "biased.rule=straight-through", "--limit", "1"]
+    assert main(arguments(folders, *given, methods=["biased"])) == 0
+    (settings,) = pd.read_csv(folders[2] / "table.csv")["settings"]
+    assert settings == '{"rule": "straight-through"}'
 
 
 def test_settings_are_read_as_python_writes_them():
