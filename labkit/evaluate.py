@@ -156,7 +156,7 @@ def evaluate(
         methods: explainers by name, their settings bound by `functools.partial`.
         metrics: names in `METRICS`, or a mapping of the same kind with settings of your own. Those
             whose truth a case does not have stay empty.
-        seed: given to every method that takes one and was not given another.
+        seed: given to every method that takes one and has none bound; then the bound one is shown.
         progress: show a bar.
 
     Returns:
@@ -214,7 +214,7 @@ def evaluate_one(
         "ties": tied(relevance),
         "forward_passes": count(),
         "seconds": seconds,
-        "seed": settings.get("seed", seed),
+        "seed": (_settings_of(method) | settings).get("seed", seed),
         "settings": json.dumps(_settings_of(method), sort_keys=True, default=_name_of),
         "note": "; ".join(filter(None, [note(relevance), *notes])),
     }
@@ -227,7 +227,7 @@ def prepared(model: Classifier, case: Case) -> tuple[Tensor, dict[str, Tensor | 
     size, notes = picture.shape[:2], []
     density, fixations, mask = case.density, case.fixations, case.mask
     if density is not None:
-        density = read_density_map(density) if isinstance(density, str | Path) else density
+        density = read_density_map(density, size) if isinstance(density, str | Path) else density
         density = torch.as_tensor(density).float()
         if density.shape != size:
             notes.append(f"density map resized from {_by(density.shape)} to {_by(size)}")

@@ -129,6 +129,7 @@ def test_the_seed_goes_to_methods_that_take_one(model):
     methods = {"a": partial(rise, n_masks=8), "b": partial(rise, n_masks=8, seed=5), "c": uniform}
     table = evaluate(model, [case(0)], methods, metrics=[], seed=3).set_index("method")
     assert table.loc["a", "seed"] == 3
+    assert table.loc["b", "seed"] == 5
     assert json.loads(table.loc["b", "settings"]) == {"n_masks": 8, "seed": 5}
     given, _, _ = evaluate_one(model, case(0), "a", methods["a"], metrics=[], seed=3)
     assert given["seed"] == 3
@@ -151,6 +152,15 @@ def test_a_density_map_of_another_size_is_resized_and_noted(model):
     row = evaluate(model, [case(0, density=gaze)], {"none": sensitivity}, metrics=["cc"]).iloc[0]
     assert "density map resized from 112 x 112 to 224 x 224" in row["note"]
     assert np.isfinite(row["cc"])
+
+
+def test_a_density_map_on_its_side_is_refused(model, tmp_path):
+    path = tmp_path / "gaze.png"
+    Image.fromarray(picture(0)[:100, :, 0]).transpose(Image.Transpose.TRANSPOSE).save(path)
+    with pytest.raises(ValueError, match="rows and columns are swapped"):
+        evaluate(
+            model, [Case("wide", picture(0)[:100], density=path)], {"u": uniform}, metrics=["cc"]
+        )
 
 
 def test_fixations_that_were_cropped_away_are_noted(model):
