@@ -33,12 +33,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from labkit.checks import check_choice
-from labkit.data import Heritage, read_density_map, read_part_mask
-from labkit.engine.batches import class_probabilities
+from labkit.data import PROJECT, Heritage, read_density_map, read_part_mask
+from labkit.engine.batches import choose_batch_size, class_probabilities
 from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.images import open_image
-from labkit.methods import REGISTRY, Explainer, explainer
+from labkit.methods import MAPS, REGISTRY, Explainer, explainer
 from labkit.metrics import (
     Curve,
     auc_judd,
@@ -288,6 +288,11 @@ def _name_of(value: object) -> str:
     return getattr(value, "__name__", type(value).__name__)
 
 
+def _plain(value: object) -> object:
+    """What JSON can hold instead: the number in a NumPy scalar or a tensor, or a text."""
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
 @contextmanager
 def counted_images(model: nn.Module) -> Iterator[Callable[[], int]]:
     """Count the images that go through a network, or through copies made of it meanwhile."""
@@ -417,25 +422,38 @@ class Plan:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse names and settings that do not exist.
+        """Refuse names that do not exist, and settings that a method does not take.
 
         Raises:
-            ValueError: an unknown method, metric or setting; the nearest name is suggested.
+            ValueError: an unknown method, metric or setting, where the nearest name is suggested;
+                or a value that cannot be right.
         """
         for name in self.metrics:
             check_choice("metrics", name, METRICS)
         for name in self.methods:
             check_choice("methods", name, REGISTRY)
-        model = loaded(self.model, self.weights)
         for name, settings in self.methods.items():
-            parameters = inspect.signature(explainer(name, model)).parameters
+            method = self.explainer(name)
+            parameters = inspect.signature(method).parameters
             known = [k for k, v in parameters.items() if v.kind is v.KEYWORD_ONLY]
             for setting in settings:
                 check_choice(f"settings of {name}", setting, known)
+            given = {**({"seed": self.seed} if self.seed and "seed" in known else {}), **settings}
+            if given:  # the defaults are right
+                _check_settings(name, method, given, self.network)
+
+    @property
+    def network(self) -> Classifier:
+        """The network, loaded once a process, and again where its file has changed."""
+        return loaded(self.model, self.weights, _stamps(self.model, self.weights))
+
+    def explainer(self, method: str) -> Explainer:
+        """A method for the network, without its settings; its layer is found once a process."""
+        return _bound(self.model, self.weights, _stamps(self.model, self.weights), method)
 
     def as_json(self) -> str:
         """The plan as a text that is equal for equal plans."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        return json.dumps(asdict(self), indent=1, sort_keys=True, default=_plain) + "\n"
 
 
 class BrokenPictures(ValueError):
@@ -520,11 +538,14 @@ def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
 
 def _work(plan: Plan, case: Case, method: str) -> Outcome:
     """One picture and method, in whatever process this is."""
-    model = loaded(plan.model, plan.weights)
-    method_as_asked = partial(explainer(method, model), **plan.methods[method])
     try:
         row, relevance, curves = evaluate_one(
-            model, case, method, method_as_asked, metrics=plan.metrics, seed=plan.seed
+            plan.network,
+            case,
+            method,
+            partial(plan.explainer(method), **plan.methods[method]),
+            metrics=plan.metrics,
+            seed=plan.seed,
         )
     except (OSError, ValueError) as error:
         return Outcome(None, {}, f"{type(error).__name__}: {error}")
@@ -532,8 +553,46 @@ def _work(plan: Plan, case: Case, method: str) -> Outcome:
     return Outcome(row, {"relevance": relevance.cpu().numpy(), **arrays})
 
 
+def _check_settings(name: str, method: Explainer, given: Mapping, model: Classifier) -> None:
+    """Run a method until it asks the network, or to the end where one pass is all that it takes."""
+
+    def stop(module: nn.Module, inputs: tuple) -> None:
+        raise _Asked
+
+    image = torch.rand(3, *[model.preprocessing.crop] * 2, generator=torch.Generator())
+    handle = model.register_forward_pre_hook(stop) if REGISTRY[name].needs != MAPS else None
+    try:
+        choose_batch_size(image, given.get("batch_size"))
+        method(model, image.to(model.device), 0, **given)
+    except _Asked:
+        pass
+    except Exception as error:
+        settings = ", ".join(f"{setting}={value}" for setting, value in given.items())
+        raise ValueError(f"{name} does not take {settings}: {error}") from error
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+class _Asked(Exception):
+    """A method asks its network: it has looked at its settings."""
+
+
+def _stamps(*files: str | None) -> tuple:
+    """What differs once a file has been written anew; empty for names that are no files."""
+    paths = [Path(folder, name).expanduser() for name in files if name for folder in ("", PROJECT)]
+    stats = [path.stat() for path in paths if path.is_file()]
+    return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+
+@lru_cache(maxsize=len(REGISTRY))
+def _bound(name: str, weights: str | None, stamps: tuple, method: str) -> Explainer:
+    """The method with its layer, which takes a pass of the network to find."""
+    return explainer(method, loaded(name, weights, stamps))
+
+
 @lru_cache(maxsize=1)
-def loaded(name: str, weights: str | None) -> Classifier:
+def loaded(name: str, weights: str | None, stamps: tuple = ()) -> Classifier:
     """The network of that name, loaded once a process; random weights are the same in each."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)

@@ -123,7 +123,7 @@ def _literal(text: str) -> object:
     """A number, True, False or None as Python writes it; any other text is itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return text
 
 

@@ -250,6 +250,7 @@ def test_equal_methods_do_not_differ():
         (lambda m: Plan("minivgg", {"grad-cam": {}}).check(), "did you mean 'gradcam'"),
         (lambda m: Plan("minivgg", {"rise": {"masks": 1}}).check(), "did you mean 'n_masks'"),
         (lambda m: Plan("minivg", {"rise": {}}).check(), "did you mean 'minivgg'"),
+        (lambda m: Plan("minivgg", {"lime": {}}, seed=-1).check(), "lime does not take seed=-1: "),
         (lambda m: comparisons(made_table(a=[1.0]), "ccc"), "did you mean 'cc'"),
     ],
 )
@@ -292,6 +293,16 @@ def test_the_maps_are_kept(model, files, tmp_path):
     image = model.prepare(files[0].picture)
     kept = load_maps(tmp_path / "out", "picture0", "sensitivity")["relevance"]
     assert_close(kept, sensitivity(model, image, int(model(image[None]).argmax())))
+
+
+def test_each_layer_is_looked_for_once(files, tmp_path, monkeypatch):
+    asked = []
+    module._bound.cache_clear()
+    monkeypatch.setattr(
+        "labkit.methods.last_conv", lambda model: asked.append(model) or "features.29"
+    )
+    run(Plan("minivgg", {"gradcam": {}}, metrics=()), files, tmp_path / "out")
+    assert len(asked) == 1
 
 
 def test_nothing_is_done_twice(files, tmp_path, monkeypatch):

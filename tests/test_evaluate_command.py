@@ -103,6 +103,11 @@ def test_settings_are_read_as_python_writes_them():
         (["--set", "rise.p=0.5"], "with a method of --method, got 'rise.p=0.5'"),
         (["--set", "gradcam"], "METHOD.SETTING=VALUE"),
         (["--set", "gradcam.k=2"], "settings of gradcam must be one of"),
+        (["--set", "gradcam.layer=3"], "gradcam does not take layer=3: layer must be"),
+        (["--set", "gradcam.layer=classifier.1"], "gradcam does not take layer=classifier.1: "),
+        (["--method", "rise", "--set", "rise.p=1"], "rise does not take p=1: p must lie"),
+        (["--method", "rise", "--set", "rise.n_masks=1e1"], "n_masks must be a whole number"),
+        (["--method", "fem", "--set", "fem.k={[]: 1}"], "fem does not take k={[]: 1}: "),
         (["--limit", "0"], "must be at least 1, got 0"),
         (["--model", "minivg"], "did you mean 'minivgg'?"),
         (["--images", "nowhere"], "got 'nowhere', which is no folder"),
@@ -116,5 +121,5 @@ def test_bad_input_is_one_line(folders, capsys, changed, said):
         needs_module("distributed", "cluster")
     assert main(arguments(folders, *changed)) == 1
     error = capsys.readouterr().err
-    assert error.startswith("labkit: ")
+    assert error.startswith("labkit: ") and error.count("\n") == 1
     assert said in error
