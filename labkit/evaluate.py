@@ -11,16 +11,18 @@ it is there, goes on where it was stopped, and hands the work to any executor.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -32,9 +34,11 @@ from scipy.stats import permutation_test
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from labkit import __version__
 from labkit.checks import check_choice
 from labkit.data import PROJECT, Heritage, read_density_map, read_part_mask
 from labkit.engine.batches import choose_batch_size, class_probabilities
+from labkit.engine.contract import check_target
 from labkit.executors import finished
 from labkit.files import write_atomically
 from labkit.images import open_image
@@ -477,12 +481,18 @@ def run(
     workers: int = 1,
     keep_going: bool = False,
     progress: bool = False,
+    say: Callable[[str], object] = lambda line: None,
 ) -> pd.DataFrame:
     """Carry out a plan; what is finished is kept, so that the same call goes on after a stop.
 
+    Each result knows what it was made of, by content: the picture, what is known of it, the
+    network, the settings and labkit's version. Where one of these is another now, the result is
+    computed anew, and so is one that cannot be read.
+
     Args:
         plan: what to do.
-        cases: the pictures; those given as paths must be readable where the executor works.
+        cases: the pictures; those given as paths must be readable here and where the executor
+            works.
         out: a folder for `plan.json`, `results/PICTURE/METHOD.json` and `maps/PICTURE/METHOD.npz`,
             written one by one, and for `table.csv`.
         executor: where the work is done: processes, a dask cluster (`client.get_executor()`);
@@ -491,33 +501,170 @@ def run(
             not grow with the number of pictures.
         keep_going: leave out what cannot be read; otherwise such pictures stop the evaluation.
         progress: show a bar.
+        say: gets a line where results are made anew, such as `print`.
 
     Returns:
         The table of `evaluate`.
 
     Raises:
-        BrokenPictures: files could not be read. All other results are kept.
+        BrokenPictures: files could not be read, or none could. All other results are kept.
         ValueError: the plan is wrong, or out holds the results of another plan.
+        ChildProcessError: a worker died.
     """
     plan.check()
     _check_cases(cases)
+    for case in cases:
+        if case.target is not None:
+            check_target(case.target, len(plan.network.classes))
     _claim(out, plan)
+    by_name = {case.name: case for case in cases}
+    inputs = cache(lambda name: _inputs(plan, by_name[name]))  # read when it is needed
+    rows, tasks, reasons = _kept(out, plan, cases, inputs)
+    there = len(rows) + len(reasons)
+    if reasons:
+        why = ", ".join(dict.fromkeys(reason for each in reasons for reason in each))
+        say(f"{len(reasons)} of {there} results are computed anew: {why}")
+    broken = _broken_truths({case.name: case for case, _ in tasks})
+    if not broken or keep_going:
+        tasks = [(case, method) for case, method in tasks if case.name not in broken]
+        shared = plan, _network_digest(plan.network)
+        total = len(rows) + len(tasks)
+        before = (task for task in tasks if inputs(task[0].name))  # what comes later is seen later
+        try:
+            with tqdm(total=total, initial=len(rows), desc="maps", disable=not progress) as bar:
+                for (case, method), result in finished(
+                    executor, _work, shared, before, 4 * workers
+                ):
+                    outcome = result()
+                    if outcome.error:
+                        broken[case.name] = outcome.error
+                    else:
+                        known = inputs(case.name) | {"settings": _settings(plan, method)}
+                        rows[case.name, method] = _keep(out, case.name, method, outcome, known)
+                    bar.update()
+        except (KeyboardInterrupt, BrokenExecutor, SystemExit) as stop:
+            go_on = f"run the same command again; {len(rows)} of {total} results are there"
+            if isinstance(stop, KeyboardInterrupt):
+                raise KeyboardInterrupt(go_on) from None
+            raise ChildProcessError(
+                f"a worker was killed, perhaps for want of memory (fewer --jobs take less): {go_on}"
+            ) from None
+    _check_broken(broken, len(cases), keep_going)
+    table = pd.DataFrame(
+        [rows[name, method] for name in by_name if name not in broken for method in plan.methods]
+    )
+    write_atomically(out / "table.csv", table.to_csv(index=False).encode("utf-8"))
+    return table
+
+
+def _kept(
+    out: Path, plan: Plan, cases: Sequence[Case], inputs: Callable[[str], dict]
+) -> tuple[dict, list[tuple[Case, str]], list[list[str]]]:
+    """The rows that still hold, the tasks that are to do, and why results do not hold."""
+    rows, tasks, reasons = {}, [], []
+    for case in cases:
+        for method in plan.methods:
+            file, changed = _result_file(out, case.name, method), []
+            if file.is_file():
+                row, known = _read_result(file)
+                now = inputs(case.name) | {
+                    "settings": _settings(plan, method),
+                    "map": _digest(_map_file(out, case.name, method)),
+                }
+                changed = [f"{name} changed" for name in now if known.get(name) != now[name]]
+                right = (case.name, method) == (row.get("picture"), row.get("method"))
+                if not right or not {"target", "note", *plan.metrics} <= row.keys():
+                    changed = ["unreadable"]
+                elif not known:
+                    changed = ["made by an older version"]
+                if not changed:
+                    rows[case.name, method] = row
+                    continue
+                reasons.append(changed)
+            tasks.append((case, method))
+    return rows, tasks, reasons
+
+
+def _read_result(file: Path) -> tuple[dict, dict]:
+    """The row in a result, and what it was made of; empty where they cannot be read."""
+    try:
+        row = json.loads(file.read_text(encoding="utf-8"))
+        return row, dict(row.pop("inputs", {}))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}, {}
+
+
+def _inputs(plan: Plan, case: Case) -> dict:
+    """What a result on a picture depends on, by its content."""
+    return {
+        "labkit": __version__,
+        "network": _network_digest(plan.network),
+        "picture": _digest(case.picture),
+        "density map": _digest(case.density),
+        "fixations": _digest(case.fixations),
+        "part mask": _digest(case.mask),
+        "target": None if case.target is None else int(case.target),
+    }
+
+
+def _settings(plan: Plan, method: str) -> dict:
+    """What a result depends on besides, as JSON gives it back."""
+    settings = {"seed": plan.seed, "metrics": plan.metrics, **plan.methods[method]}
+    return json.loads(json.dumps(settings, default=_plain))
+
+
+def _digest(value: object) -> str | None:
+    """The SHA-256 of a file's bytes, or of an array; None for what is not there."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        try:
+            with open(value, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+    if hasattr(value, "seek"):  # a file open for reading, which is read from where it stands
+        start, content = value.tell(), value.read()
+        value.seek(start)
+    elif isinstance(value, bytes):
+        content = value
+    else:
+        array = np.ascontiguousarray(value.cpu() if isinstance(value, Tensor) else value)
+        content = repr((array.dtype, array.shape)).encode() + array.tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _network_digest(model: Classifier) -> str:
+    """The SHA-256 of a network: its layers, its weights and how its pictures are prepared."""
+    found = hashlib.sha256(repr((model, model.classes, model.preprocessing)).encode())
+    for name, values in model.state_dict().items():
+        found.update(repr((name, values.dtype, values.shape)).encode())
+        found.update(values.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def _broken_truths(cases: Mapping[str, Case]) -> dict[str, str]:
+    """The density maps and masks that cannot be read, before anything is computed for them."""
     broken = {}
-    tasks = [
-        (case, method)
-        for case in cases
-        for method in plan.methods
-        if not _result_file(out, case.name, method).is_file()
-    ]
-    done = len(cases) * len(plan.methods) - len(tasks)
-    with tqdm(total=done + len(tasks), initial=done, desc="maps", disable=not progress) as bar:
-        for (case, method), result in finished(executor, _work, plan, tasks, 4 * workers):
-            outcome = result()
-            if outcome.error:
-                broken[case.name] = outcome.error
-            else:
-                _keep(out, case.name, method, outcome)
-            bar.update()
+    for name, case in cases.items():
+        try:
+            if isinstance(case.density, str | Path):
+                read_density_map(case.density)
+            if isinstance(case.mask, str | Path):
+                read_part_mask(case.mask)
+        except (OSError, ValueError) as error:
+            broken[name] = f"{type(error).__name__}: {error}"
+    return broken
+
+
+def _check_broken(broken: Mapping[str, str], n: int, keep_going: bool) -> None:
+    """Refuse to go on with broken pictures, or with nothing else."""
+    if keep_going and len(broken) == n:
+        name, error = next(iter(broken.items()))
+        raise BrokenPictures(
+            f"none of the {n} picture(s) could be evaluated; the first is {name}: {error}"
+        )
     if broken and not keep_going:
         raise BrokenPictures(
             f"{len(broken)} picture(s) could not be evaluated:\n"
@@ -525,19 +672,22 @@ def run(
             + "\nreplace or remove them, or leave them out with keep_going=True (--keep-going); "
             "the results of all others are kept"
         )
-    table = _read_table(plan, [case for case in cases if case.name not in broken], out)
-    write_atomically(out / "table.csv", table.to_csv(index=False).encode("utf-8"))
-    return table
 
 
 def load_maps(out: Path, picture: str, method: str) -> dict[str, Tensor]:
     """What `run` kept of a picture and method: "relevance" `[H, W]` and curves' scores by name."""
-    with np.load(out / "maps" / picture / f"{method}.npz") as arrays:
+    with np.load(_map_file(out, picture, method)) as arrays:
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _work(plan: Plan, case: Case, method: str) -> Outcome:
+def _work(shared: tuple[Plan, str], case: Case, method: str) -> Outcome:
     """One picture and method, in whatever process this is."""
+    plan, network = shared
+    if _network_digest(plan.network) != network:
+        raise ValueError(
+            f"the file of the network {plan.model} must be the same for all workers, got another "
+            "one here; copy it to every machine, and run the same command again"
+        )
     try:
         row, relevance, curves = evaluate_one(
             plan.network,
@@ -600,13 +750,13 @@ def loaded(name: str, weights: str | None, stamps: tuple = ()) -> Classifier:
 
 
 def _claim(out: Path, plan: Plan) -> None:
-    """Make the folder this plan's own, or see that it is."""
-    path = out / "plan.json"
-    if not path.is_file():
+    """Make the folder this plan's own, or see that it is; a plan that cannot be read is none."""
+    path, now = out / "plan.json", json.loads(plan.as_json())
+    before, _ = _read_result(path)
+    if before.keys() != now.keys():
         write_atomically(path, plan.as_json().encode("utf-8"))
-    elif path.read_text(encoding="utf-8") != plan.as_json():
-        before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(plan.as_json())
-        differ = [key for key in now if before.get(key) != now[key]]
+    elif before != now:
+        differ = [key for key in now if before[key] != now[key]]
         raise ValueError(
             f"out holds results of another evaluation ({out}; different: {', '.join(differ)}); "
             "choose another folder, or delete this one"
@@ -617,18 +767,19 @@ def _result_file(out: Path, picture: str, method: str) -> Path:
     return out / "results" / picture / f"{method}.json"
 
 
-def _keep(out: Path, picture: str, method: str, outcome: Outcome) -> None:
-    """The map first: a result that is there means that both are."""
+def _map_file(out: Path, picture: str, method: str) -> Path:
+    return out / "maps" / picture / f"{method}.npz"
+
+
+def _keep(out: Path, picture: str, method: str, outcome: Outcome, inputs: dict) -> dict:
+    """Write a result, the map first: one that is there means that both are; the row as read."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **outcome.arrays)
-    write_atomically(out / "maps" / picture / f"{method}.npz", buffer.getvalue())
-    text = json.dumps(outcome.row, indent=1) + "\n"
+    write_atomically(_map_file(out, picture, method), buffer.getvalue())
+    known = {"inputs": inputs | {"map": _digest(buffer.getvalue())}}
+    text = json.dumps(outcome.row | known, indent=1, default=_plain) + "\n"
     write_atomically(_result_file(out, picture, method), text.encode("utf-8"))
-
-
-def _read_table(plan: Plan, cases: Sequence[Case], out: Path) -> pd.DataFrame:
-    files = [_result_file(out, case.name, method) for case in cases for method in plan.methods]
-    return pd.DataFrame([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    return json.loads(json.dumps(outcome.row, default=_plain))
 
 
 def _check_cases(cases: Sequence[Case]) -> None:

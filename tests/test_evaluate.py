@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 
@@ -311,6 +312,116 @@ def test_nothing_is_done_twice(files, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(run(PLAN, files, tmp_path / "out"), first)
 
 
+def changed_density(case, out):
+    return {"cases": [replace(case, density=torch.rand(224, 224))]}
+
+
+def changed_fixations(case, out):
+    return {"cases": [replace(case, fixations=torch.ones(3, 2))]}
+
+
+def changed_mask(case, out):
+    return {"cases": [replace(case, mask=~case.mask)]}
+
+
+def changed_picture(case, out):
+    Image.fromarray(picture(9)).save(case.picture)
+
+
+def changed_version(case, out):
+    return {"version": "9"}
+
+
+def changed_map(case, out):
+    path = out / "maps" / case.name / "sensitivity.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def missing_map(case, out):
+    (out / "maps" / case.name / "sensitivity.npz").unlink()
+
+
+def empty_result(case, out):
+    (out / "results" / case.name / "sensitivity.json").write_bytes(b"")
+
+
+def result_of_an_older_version(case, out):
+    path = out / "results" / case.name / "sensitivity.json"
+    row = json.loads(path.read_text())
+    del row["inputs"]
+    path.write_text(json.dumps(row))
+
+
+def result_without_its_metric(case, out):
+    path = out / "results" / case.name / "sensitivity.json"
+    path.write_text(path.read_text().replace("energy_inside", "energy"))
+
+
+def plan_cut_off(case, out):
+    (out / "plan.json").write_text('{"model": "min')
+    return {"plan": replace(ONE, seed=3)}
+
+
+ONE = Plan("minivgg", {"sensitivity": {}}, metrics=("energy_inside",))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (changed_density, "density map changed"),
+        (changed_fixations, "fixations changed"),
+        (changed_mask, "part mask changed"),
+        (changed_picture, "picture changed"),
+        (changed_version, "labkit changed"),
+        (changed_map, "map changed"),
+        (missing_map, "map changed"),
+        (empty_result, "unreadable"),
+        (result_without_its_metric, "unreadable"),
+        (result_of_an_older_version, "made by an older version"),
+        (plan_cut_off, "settings changed"),
+    ],
+)
+def test_what_changed_is_computed_anew(files, tmp_path, monkeypatch, change, why):
+    out, said = tmp_path / "out", []
+    run(ONE, files[:2], out, say=said.append)
+    other = out / "results" / "picture1" / "sensitivity.json"
+    kept = other.stat().st_mtime_ns
+    changed = change(files[0], out) or {}
+    monkeypatch.setattr(module, "__version__", changed.get("version", module.__version__))
+    cases, plan = [*changed.get("cases", files[:1]), files[1]], changed.get("plan", ONE)
+    table = run(plan, cases, out, say=said.append)
+    n = 2 if why in ("labkit changed", "settings changed") else 1
+    assert said == [f"{n} of 2 results are computed anew: {why}"]
+    assert (kept == other.stat().st_mtime_ns) == (n == 1)
+    fresh = run(plan, cases, tmp_path / "fresh")
+    pd.testing.assert_frame_equal(table.drop(columns=TIMES), fresh.drop(columns=TIMES))
+
+
+def test_a_network_trained_further_is_seen_in_the_same_process(files, tmp_path):
+    path, said, tables = tmp_path / "net.pt", [], []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        network = load_model("minivgg", weights="random")
+        torch.save(network.network.state_dict(), path)
+        plan = Plan("minivgg", {"sensitivity": {}}, weights=str(path), metrics=())
+        tables.append(run(plan, files[:1], tmp_path / "out", say=said.append))
+    assert said == ["1 of 1 results are computed anew: network changed"]
+    assert tables[0]["probability"].item() != tables[1]["probability"].item()
+
+
+def test_a_worker_with_another_network_is_refused(files):
+    with pytest.raises(ValueError, match="must be the same for all workers"):
+        module._work((ONE, "another"), files[0], "sensitivity")
+
+
+def test_a_broken_density_map_is_said_before_anything_is_computed(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_work", None)
+    (tmp_path / "gaze.png").write_bytes(b"nothing")
+    cases = [*files[:3], replace(files[3], density=tmp_path / "gaze.png")]
+    with pytest.raises(BrokenPictures, match="picture3: "):
+        run(ONE, cases, tmp_path / "out")
+
+
 def test_another_plan_does_not_mix_with_the_results(files, tmp_path):
     run(PLAN, files[:1], tmp_path / "out")
     other = Plan("minivgg", PLAN.methods, metrics=PLAN.metrics, seed=1)
@@ -365,6 +476,8 @@ def test_broken_pictures_are_listed_and_the_others_kept(files, tmp_path):
         assert said in str(error.value)
     table = run(PLAN, files, tmp_path / "out", keep_going=True)
     assert table["picture"].unique().tolist() == ["picture0", "picture2"]
+    with pytest.raises(BrokenPictures, match=r"none of the 1 picture\(s\).*picture1: "):
+        run(PLAN, files[1:2], tmp_path / "none", keep_going=True)
 
 
 def test_few_tasks_are_under_way_at_a_time(files, tmp_path):
