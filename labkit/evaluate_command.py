@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 from collections.abc import Mapping, Sequence
+from multiprocessing import active_children
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from torch import Tensor
@@ -23,7 +26,6 @@ from labkit.evaluate import (
     cases_of,
     comparisons,
     load_maps,
-    loaded,
     prepared,
     run,
     spread,
@@ -68,8 +70,18 @@ def main(arguments: argparse.Namespace) -> None:
     """Evaluate, and write tables and figures.
 
     Raises:
-        ValueError, FileNotFoundError: what was asked for cannot be done.
+        ValueError, OSError: what was asked for cannot be done.
+        SystemExit: with 130, after Ctrl-C.
     """
+    try:
+        _evaluate(arguments)
+    except KeyboardInterrupt as stop:
+        way_out = str(stop) or "run the same command again; what is finished is kept"
+        print(f"labkit: stopped: {way_out}", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
     plan = Plan(
         model=arguments.model,
         methods=with_settings(arguments.method or USUAL, arguments.set),
@@ -83,17 +95,23 @@ def main(arguments: argparse.Namespace) -> None:
         print(line)
     cases = spread(cases_of(pictures), arguments.limit)
     print(pictures.description)
-    print(loaded(plan.model, plan.weights).description)
+    print(plan.network.description)
     with workers_of(arguments) as (executor, n):
-        table = run(
-            plan,
-            cases,
-            arguments.out,
-            executor=executor,
-            workers=n,
-            keep_going=arguments.keep_going,
-            progress=True,
-        )
+        try:
+            table = run(
+                plan,
+                cases,
+                arguments.out,
+                executor=executor,
+                workers=n,
+                keep_going=arguments.keep_going,
+                progress=True,
+                say=print,
+            )
+        except KeyboardInterrupt:
+            for worker in active_children():
+                worker.kill()  # a map may take minutes
+            raise
     write_tables(table, arguments.out)
     draw(plan, [c for c in cases if c.name in set(table["picture"])], arguments)
     print(as_written(summary(table)).to_string())
@@ -144,16 +162,23 @@ def draw(plan: Plan, cases: Sequence[Case], arguments: argparse.Namespace) -> No
         for start in range(0, len(cases), PICTURES_A_GRID):
             page = cases[start : start + PICTURES_A_GRID]
             path = arguments.out / "figures" / f"grid_{start // PICTURES_A_GRID + 1:03d}.png"
-            _grid(plan, page, arguments.out).save(path)
+            _save(_grid(plan, page, arguments.out), path)
     elif arguments.display == "singles":
         for case in cases:
             for method in plan.methods:
                 path = arguments.out / "figures" / f"{case.name}_{method}.png"
-                _single(plan, case, method, arguments.out).save(path)
+                _save(_single(plan, case, method, arguments.out), path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure where it is not there already."""
+    with TemporaryDirectory() as folder:
+        figure.save(Path(folder, path.name))
+        write_atomically(path, Path(folder, path.name).read_bytes())
 
 
 def _grid(plan: Plan, cases: Sequence[Case], out: Path) -> Figure:
-    model = loaded(plan.model, plan.weights)
+    model = plan.network
     pictures, rows = [], []
     for case in cases:
         image, truth, _ = prepared(model, case)
@@ -179,7 +204,7 @@ def _shortened(name: str) -> str:
 
 
 def _single(plan: Plan, case: Case, method: str, out: Path) -> Figure:
-    model = loaded(plan.model, plan.weights)
+    model = plan.network
     image, truth, _ = prepared(model, case)
     picture, curves = model.picture(image), load_maps(out, case.name, method)
     relevance = curves.pop("relevance")

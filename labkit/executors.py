@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -18,15 +20,17 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
+from threading import RLock
 
 import torch
+from tqdm import tqdm
 
 # mallopt's numbers, in glibc's malloc.h, and what the Makefile sets for the processes it starts
 FREED_MEMORY = {-1: 2**28, -3: 2**25}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, bytes
 
 
 def finished(
-    executor: Executor | None, work: Callable, shared: object, tasks: Sequence[tuple], window: int
+    executor: Executor | None, work: Callable, shared: object, tasks: Iterable[tuple], window: int
 ) -> Iterator[tuple[tuple, Callable]]:
     """Each task, as it is done, with a function that gives its result or raises its error.
 
@@ -59,11 +63,25 @@ def finished(
 def _submitted(executor: Executor, work: Callable, shared: object, task: tuple) -> Future:
     """A future; one that failed already where the executor has broken down."""
     try:
-        return executor.submit(work, shared, *task)
+        with _interrupts_held():
+            return executor.submit(work, shared, *task)
     except BrokenExecutor as error:
         future: Future = Future()
         future.set_exception(error)
         return future
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that starts meanwhile hears no Ctrl-C until it is prepared."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +128,12 @@ def keep_freed_memory() -> bool:
 
 
 def _prepare_worker(threads: int) -> None:
+    """Ctrl-C is for whoever gave the work; a worker ends by it without a word."""
+    signal.signal(signal.SIGINT, lambda *_: None)  # forgets one that came meanwhile
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    tqdm.set_lock(RLock())  # its own is one of all processes, which a killed one leaves behind
     torch.set_num_threads(threads)
     keep_freed_memory()
 

@@ -1,4 +1,11 @@
 import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -6,6 +13,7 @@ import torch
 from conftest import needs_module
 from PIL import Image
 
+import labkit
 from labkit.__main__ import main
 from labkit.evaluate_command import add_arguments, with_settings
 
@@ -67,6 +75,77 @@ def test_broken_pictures_stop_it_unless_it_may_go_on(folders, capsys):
     assert "picture2: " in capsys.readouterr().err
     assert main(arguments(folders, "--display", "none", "--keep-going")) == 0
     assert len(pd.read_csv(folders[2] / "table.csv")) == 4
+
+
+def test_nothing_is_written_into_a_finished_evaluation(folders, monkeypatch):
+    def files():  # a folder's time is that of the last file made in it
+        return {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in [out, *out.rglob("*")]}
+
+    assert main(arguments(folders)) == 0
+    out = folders[2]
+    before = files()
+    monkeypatch.setattr("os.replace", None)
+    assert main(arguments(folders)) == 0
+    assert files() == before
+
+
+STOPPED = """
+import signal, sys
+from labkit.__main__ import main
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # wherever this runs
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def stopped(folders, jobs, stop):
+    """What is said, and the exit code, when it is stopped in maps that take for ever."""
+    endless = ["--set", "perturbation.steps=100000000", "--jobs", str(jobs)]
+    script = folders[2].parent / "stopped.py"
+    script.write_text(STOPPED)
+    command = [sys.executable, str(script)]
+    command += arguments(folders, *endless, methods=["uniform", "perturbation"], metrics=["cc"])
+    env = os.environ | {"PYTHONPATH": str(Path(labkit.__file__).parents[1])}
+    done = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
+    )
+    try:
+        while len(list(folders[2].glob("results/*/uniform.json"))) < jobs:
+            assert done.poll() is None, done.stderr.read()
+            time.sleep(0.01)
+        stop(done.pid)
+        _, said = done.communicate()
+    finally:
+        done.kill()
+    assert "Traceback" not in said
+    return said.splitlines()[-1], done.returncode  # the bar, and then one line
+
+
+AGAIN = r"run the same command again; \d of 6 results are there"
+WORKERS = list(Path("/proc/self/task").glob("*/children"))
+
+
+@pytest.mark.slow
+@pytest.mark.needs("POSIX signals", there=hasattr(os, "killpg"))
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_ends_in_one_line(folders, jobs):
+    line, code = stopped(folders, jobs, lambda pid: os.killpg(pid, signal.SIGINT))
+    assert re.fullmatch(f"labkit: stopped: {AGAIN}", line)
+    assert code == 130
+
+
+def kill_a_worker(pid):
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    workers = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    os.kill(int(workers[0]), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("the list of a process's children in /proc", there=bool(WORKERS))
+def test_a_killed_worker_ends_in_one_line(folders):
+    line, code = stopped(folders, 2, kill_a_worker)
+    assert re.fullmatch(f"labkit: a worker was killed, .*: {AGAIN}", line)
+    assert code == 1
 
 
 def test_what_may_be_several_may_be_given_one_by_one():
