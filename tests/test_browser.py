@@ -35,7 +35,9 @@ NEEDED = {  # the cells that the controls stand on
         *("parameters", "imports", "imports-labkit", "networks", "image", "learn-draw"),
         *("live", "live-draw", "live-controls", "live-watch"),
     ],
-    "08_your_own_picture.ipynb": ["parameters", "imports", "network", "dashboard"],
+    "08_your_own_picture.ipynb": [
+        *("parameters", "imports", "imports-labkit", "network", "dashboard"),
+    ],
 }
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -340,7 +342,7 @@ def test_learning_goes_by_its_sliders_and_stays_where_it_is_stopped(learner):
 
 def test_a_photograph_is_uploaded_explained_and_reported(bench, folder, tmp_path):
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.png")
-    figure = bench.locator("img[alt*='as minivgg-heritage sees it']").first
+    figure = bench.locator("img[alt*='as efficientnet_lite0 sees it']").first
 
     def shown(words):
         wait_until(lambda: words in figure.get_attribute("alt"))
