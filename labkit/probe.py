@@ -219,7 +219,8 @@ class ProbedClassifier(Classifier):
         """Logits `[N, 2]`: 0 for the first class, g(x) - threshold for the second."""
         with recorded(self.network, [self.layer]) as outputs:
             self.network(images)
-        g = self.head(outputs[0].flatten(1))  # [N, 1]
+        phi = outputs[0].flatten(1).to(self.head.weight.dtype)  # [N, D]
+        g = self.head(phi)  # [N, 1]
         return torch.cat([torch.zeros_like(g), g], dim=1)
 
 
@@ -249,8 +250,9 @@ def attach_probe(
     if len(classes) != 2:
         raise ValueError(f"classes must be two names, got {list(classes)}")
     layer = feature_layers(model)[-1] if layer is None else layer
-    crop = model.preprocessing.crop
-    n_features = features(model, torch.zeros(1, 3, crop, crop, device=model.device), layer).shape[1]
+    crop, n_channels = model.preprocessing.crop, model.preprocessing.n_channels
+    blank = torch.zeros(1, n_channels, crop, crop, device=model.device, dtype=model.dtype)
+    n_features = features(model, blank, layer).shape[1]
     if list(w.shape) != [n_features]:
         raise ValueError(
             f"w must have shape [{n_features}], the flattened features of {layer!r}, got "

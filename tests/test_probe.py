@@ -2,12 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from conftest import assert_untouched, state_of
 from sklearn.metrics import confusion_matrix, roc_auc_score
+from torch import nn
 from torch.testing import assert_close
 
+from labkit.classifier import Preprocessing
 from labkit.data import load_leaves
 from labkit.explain import gradcam, sensitivity
 from labkit.models import Classifier, feature_layers, load_model
@@ -104,7 +107,7 @@ def test_layers_read_together_equal_layers_read_alone(model, images):
         assert torch.equal(phi, features(model, images, layer))
 
 
-NETWORKS = ("minivgg", "resnet18", "squeezenet1_1", "mobilenet_v2")
+NETWORKS = ("minivgg", "resnet18", "squeezenet1_1", "mobilenet_v2", "efficientnet_lite0")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -134,6 +137,25 @@ def test_a_probe_may_sit_behind_an_inner_layer(model, images):
     g = discriminant(features(model, full, "features.9"), w)
     assert_close(probed(full)[0, 1].detach(), g[0], rtol=1e-4, atol=1e-4)
     assert isinstance(probed.get_submodule("features.7"), torch.nn.Conv2d)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_a_probe_sits_behind_grey_networks_and_in_any_precision(n_channels, dtype):
+    # twice the mean colour of a picture, in all four places
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Conv2d(n_channels, 1, 1, bias=False))
+    nn.init.constant_(network[1].weight, 2 / n_channels)
+    grey = Preprocessing(resize=8, crop=8, mean=(0.0,) * n_channels, std=(1.0,) * n_channels)
+    model = Classifier(network, name="grey", classes=["a"], description="-", preprocessing=grey)
+    model.to(dtype)
+    w = features(model, model.prepare(np.full((8, 8, 3), 255, np.uint8))[None], "1")[0]  # all 2
+    probed = attach_probe(model, w, 10.0, CLASSES, layer="1")
+    image = probed.prepare(np.full((8, 8, 3), 255, np.uint8))
+    assert image.shape == (n_channels, 8, 8) and image.dtype == dtype
+    assert_close(probed(image[None]).tolist(), [[0.0, 4 * 2 * 2 - 10.0]])
+    # each of 64 pixels moves g by 2 * 2 / 16 over all channels; squared, and shared among them
+    assert_close(sensitivity(probed, image, 1).sum().item(), 4 / n_channels, rtol=1e-2, atol=0)
+    assert model.dtype == probed.dtype == dtype
 
 
 def test_the_probe_keeps_the_modes_of_the_network_it_shares(small_network):
