@@ -18,7 +18,8 @@ MAX_BYTES = 1_500_000
 NO_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)", re.DOTALL)
 NUMBER = re.compile(r"\d\.\d|\d ?%")
 HOLDS_FOR = re.compile(
-    "embedded|minivgg|VGG|ResNet|SqueezeNet|MobileNet|paper|et al\\.|by chance|for chance|draws"
+    "embedded|minivgg|VGG|ResNet|SqueezeNet|MobileNet|EfficientNet|"
+    "paper|et al\\.|by chance|for chance|draws"
 )
 
 
