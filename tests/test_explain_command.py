@@ -43,7 +43,7 @@ def test_methods_settings_and_the_class_go_into_the_report(picture, tmp_path, ca
         (["--class", "7"], "a class of the network or its number, got '7'"),
         (["--set", "rise.n_masks=8"], "with a method of --method, got"),
         (["--method", "rise", "--set", "rise.masks=8"], "settings of rise must be one of"),
-        (["--method", "rise", "--set", "rise.n_masks=1e1"], "rise: n_masks must be a whole"),
+        (["--method", "rise", "--set", "rise.n_masks=1e1"], "rise does not take n_masks=10.0"),
         (["--strength", "2"], "strength must be from 0 to 1, got 2"),
         (["--model", "minivg"], "did you mean 'minivgg'"),
     ],
