@@ -208,6 +208,7 @@ def evaluate_one(
         seconds = time.perf_counter() - started
     judged = Judged(model, image, target, relevance, **truth)
     values, curves = _values(judged, _chosen(metrics))
+    scale = REGISTRY[name].scale if name in REGISTRY else 0.0
     row = {
         "picture": case.name,
         "method": name,
@@ -220,7 +221,7 @@ def evaluate_one(
         "seconds": seconds,
         "seed": (_settings_of(method) | settings).get("seed", seed),
         "settings": json.dumps(_settings_of(method), sort_keys=True, default=_name_of),
-        "note": "; ".join(filter(None, [note(relevance), *notes])),
+        "note": "; ".join(filter(None, [note(relevance, scale=scale), *notes])),
     }
     return row, relevance, curves
 
@@ -530,31 +531,36 @@ def run(
         shared = plan, _network_digest(plan.network)
         total = len(rows) + len(tasks)
         before = (task for task in tasks if inputs(task[0].name))  # what comes later is seen later
-        try:
-            with tqdm(total=total, initial=len(rows), desc="maps", disable=not progress) as bar:
-                for (case, method), result in finished(
-                    executor, _work, shared, before, 4 * workers
-                ):
-                    outcome = result()
-                    if outcome.error:
-                        broken[case.name] = outcome.error
-                    else:
-                        known = inputs(case.name) | {"settings": _settings(plan, method)}
-                        rows[case.name, method] = _keep(out, case.name, method, outcome, known)
-                    bar.update()
-        except (KeyboardInterrupt, BrokenExecutor, SystemExit) as stop:
-            go_on = f"run the same command again; {len(rows)} of {total} results are there"
-            if isinstance(stop, KeyboardInterrupt):
-                raise KeyboardInterrupt(go_on) from None
-            raise ChildProcessError(
-                f"a worker was killed, perhaps for want of memory (fewer --jobs take less): {go_on}"
-            ) from None
+        bar = tqdm(total=total, initial=len(rows), desc="maps", disable=not progress)
+        with _told_how_to_go_on(rows, total), bar:
+            for (case, method), result in finished(executor, _work, shared, before, 4 * workers):
+                outcome = result()
+                if outcome.error:
+                    broken[case.name] = outcome.error
+                else:
+                    known = inputs(case.name) | {"settings": _settings(plan, method)}
+                    rows[case.name, method] = _keep(out, case.name, method, outcome, known)
+                bar.update()
     _check_broken(broken, len(cases), keep_going)
     table = pd.DataFrame(
         [rows[name, method] for name in by_name if name not in broken for method in plan.methods]
     )
     write_atomically(out / "table.csv", table.to_csv(index=False).encode("utf-8"))
     return table
+
+
+@contextmanager
+def _told_how_to_go_on(rows: Mapping, total: int) -> Iterator[None]:
+    """Say what is there where Ctrl-C or the end of a worker stops the work."""
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenExecutor, SystemExit) as stop:
+        go_on = f"run the same command again; {len(rows)} of {total} results are there"
+        if isinstance(stop, KeyboardInterrupt):
+            raise KeyboardInterrupt(go_on) from None
+        raise ChildProcessError(
+            f"a worker was killed, perhaps for want of memory (fewer --jobs take less): {go_on}"
+        ) from None
 
 
 def _kept(

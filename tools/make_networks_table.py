@@ -26,11 +26,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 FEW = {
     "smoothgrad": {"n_samples": 2},
     "integrated_gradients": {"n_steps": 2},
-    "occlusion": {"patch": 80, "stride": 80},
-    "rise": {"n_masks": 4, "cells": 4},
-    "lime": {"n_samples": 4},
-    "perturbation": {"steps": 2},
-    "mask": {"steps": 2},
+    "rise": {"n_masks": 2, "cells": 4},
+    "lime": {"n_samples": 2},
+    "perturbation": {"steps": 1},
+    "mask": {"steps": 1},
 }
 TOLERANCE = 0.01  # of the largest value: random weights make numbers that nearly cancel
 
@@ -184,7 +183,9 @@ def fault_of_layer(family: Family) -> str:
 def said_of(family: Family) -> dict[str, str]:
     """For each method "yes", if it gave a finite map, or its sentence."""
     network, image = network_of(family), image_of(family)
-    settings = {**FEW, "lime": {**FEW["lime"], "segments": segment(image, "grid", n_segments=9)}}
+    quarters = {"patch": family.size // 2, "stride": family.size // 2}
+    squares = {**FEW["lime"], "segments": segment(image, "grid", n_segments=4)}
+    settings = {**FEW, "occlusion": quarters, "lime": squares}
     said = {}
     for name, method in REGISTRY.items():
         if method.needs == NOTHING:
