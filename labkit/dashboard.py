@@ -11,7 +11,7 @@ from IPython.display import HTML, display
 
 from labkit.figures import OVERLAY_STRENGTH
 from labkit.methods import MAPS, REGISTRY, Options
-from labkit.models import Classifier, Picture, feature_layers, last_conv
+from labkit.models import Classifier, Picture, feature_layers, last_maps
 from labkit.widgets import WIDE, Choice, Controls, Slider, front_end_attached
 from labkit.workbench import Workbench
 
@@ -52,7 +52,7 @@ def dashboard(model: Classifier, picture: Picture, *, name: str = "") -> Workben
 def _layers(model: Classifier) -> list[str]:
     """The layers that Grad-CAM and FEM may read; none for a network without feature maps."""
     try:
-        return list(dict.fromkeys([*feature_layers(model), last_conv(model)]))
+        return list(dict.fromkeys([*feature_layers(model), last_maps(model)]))
     except ValueError:
         return []
 
@@ -163,7 +163,7 @@ class _Panel:
         self._draw()
 
     def _show_settings(self) -> None:
-        usual = last_conv(self.bench.model) if self.layers else ""
+        usual = last_maps(self.bench.model) if self.layers else ""
         self.settings = _settings(self.method.value, self.layers, usual)
         self.settings_box.children = self.settings.shown
         self.settings.observe(self._quietly(self._show_cost))

@@ -21,7 +21,7 @@ from labkit.checks import check_choice
 from labkit.engine.contract import settings_of
 from labkit.engine.windows import window_intervals
 from labkit.metrics import baselines
-from labkit.models import last_conv
+from labkit.models import last_maps
 
 Explainer = Callable[..., Tensor]
 
@@ -105,7 +105,7 @@ class Method:
         Raises:
             ValueError: the method needs feature maps, and the network has none.
         """
-        return partial(self.explain, layer=last_conv(model)) if self.needs == MAPS else self.explain
+        return partial(self.explain, layer=last_maps(model)) if self.needs == MAPS else self.explain
 
     @property
     def scale(self) -> float:

@@ -338,4 +338,4 @@ def feature_layers(model: nn.Module) -> list[str]:
         for i, (_, block) in enumerate(children)
         if i > 0 and any(m.stride == (2, 2) for m in block.modules() if isinstance(m, nn.Conv2d))
     ]
-    return [*strided, *last] or [last_conv(model)]
+    return [*strided, *last] or [last_maps(model)]

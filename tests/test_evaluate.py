@@ -300,7 +300,7 @@ def test_each_layer_is_looked_for_once(files, tmp_path, monkeypatch):
     asked = []
     module._bound.cache_clear()
     monkeypatch.setattr(
-        "labkit.methods.last_conv", lambda model: asked.append(model) or "features.29"
+        "labkit.methods.last_maps", lambda model: asked.append(model) or "features.29"
     )
     run(Plan("minivgg", {"gradcam": {}}, metrics=()), files, tmp_path / "out")
     assert len(asked) == 1

@@ -37,7 +37,7 @@ def fem(
         model: the network.
         image: `[C, H, W]`, normalised as the model expects.
         target: ignored but for a check, because FEM explains no class; every other method has it.
-        layer: the layer whose maps are read; `labkit.models.last_conv(model)` names the usual one.
+        layer: the layer whose maps are read; `labkit.models.last_maps(model)` names the usual one.
         k: how many standard deviations above its mean a place must be.
 
     Returns:

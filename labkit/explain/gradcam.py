@@ -20,7 +20,7 @@ def gradcam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> Te
         model: the network.
         image: `[C, H, W]`, normalised as the model expects.
         target: the class index.
-        layer: the layer whose maps are weighted; `labkit.models.last_conv(model)` names the usual
+        layer: the layer whose maps are weighted; `labkit.models.last_maps(model)` names the usual
             one.
 
     Returns:

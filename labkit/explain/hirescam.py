@@ -22,7 +22,7 @@ def hirescam(model: nn.Module, image: Tensor, target: int, *, layer: Layer) -> T
         model: the network.
         image: `[C, H, W]`, normalised as the model expects.
         target: the class index.
-        layer: the layer whose maps are weighted; `labkit.models.last_conv(model)` names the usual
+        layer: the layer whose maps are weighted; `labkit.models.last_maps(model)` names the usual
             one.
 
     Returns:
