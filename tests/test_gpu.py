@@ -143,13 +143,19 @@ NUMBERS = {
 }
 
 
+def few(method, network):
+    """The settings that keep a method short; behind a batch norm, the biased gradient's rule."""
+    rule = {"rule": "straight-through"} if (method, network.name) == ("biased", "resnet18") else {}
+    return {**FEW.get(method, {}), **rule}
+
+
 @pytest.mark.parametrize("method", REGISTRY)
 def test_the_map_of_a_method_is_the_cpus(network, twin, image, method):
     there = image.to("cuda")
     before = state_of(twin)
-    S = explainer(method, twin)(twin, there, 1, **FEW.get(method, {}))
+    S = explainer(method, twin)(twin, there, 1, **few(method, network))
     assert S.device == there.device
-    assert_agree(S, explainer(method, network)(network, image, 1, **FEW.get(method, {})))
+    assert_agree(S, explainer(method, network)(network, image, 1, **few(method, network)))
     assert_untouched(twin, before)
     assert note(S) == note(S.cpu())
 

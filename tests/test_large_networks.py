@@ -28,7 +28,7 @@ name, last = sys.argv[1:]
 model = load_model(name, weights="random")
 image = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
 few = {
-    "sensitivity": {}, "gradcam": {}, "fem": {}, "biased": {},
+    "sensitivity": {}, "gradcam": {}, "fem": {}, "biased": {"rule": "straight-through"},
     "smoothgrad": {"n_samples": 8}, "integrated_gradients": {"n_steps": 2},
     "occlusion": {"patch": 112, "stride": 112}, "rise": {"n_masks": 8}, "lime": {"n_samples": 8},
     "perturbation": {"steps": 1}, "mask": {"steps": 1},
