@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from inspect import Parameter, signature
+from itertools import chain
 from numbers import Integral, Real
 from typing import ParamSpec, TypeVar
 
@@ -130,7 +131,7 @@ def forward_pass(model: nn.Module, images: Tensor, *, gradient: bool = False) ->
 
 def precision_of(model: nn.Module) -> torch.dtype | None:
     """The floating-point type of the network's first weights; None where it has none."""
-    weights = (*model.parameters(), *model.buffers())
+    weights = chain(model.parameters(), model.buffers())  # mostly the first of them is one
     return next((each.dtype for each in weights if each.is_floating_point()), None)
 
 

@@ -86,9 +86,10 @@ def _recorded(
         if isinstance(given, Tensor) and given.ndim in (3, 4) and len(given) == 1:
             outputs.append(_Output(name, module, given))
 
+    find_layer(model, "")  # refuses a scripted network
     with ExitStack() as stack:
         for name in _names(model):
-            module = find_layer(model, name)
+            module = model.get_submodule(name)
             hook = lambda module, inputs, given, name=name: keep(name, module, given)  # noqa: E731
             stack.enter_context(module.register_forward_hook(hook))
         with torch.inference_mode(False), torch.enable_grad():
