@@ -6,6 +6,7 @@ import difflib
 import json
 import urllib.error
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -322,11 +323,16 @@ def feature_layers(model: nn.Module) -> list[str]:
     """Name the layers that a probe may read, from the first stage to the last.
 
     The poolings of a chain such as VGG or SqueezeNet, the four stages of a ResNet, the blocks of
-    MobileNet at which the maps shrink; the last one is what the network's own head reads.
+    MobileNet at which the maps shrink, the stages that timm names; the last one is what the
+    network's own head reads.
     """
     network = model.network if isinstance(model, Classifier) else model
     if isinstance(getattr(network, "layer4", None), nn.Module):
         return ["layer1", "layer2", "layer3", "layer4"]
+    if stages := {stage["module"] for stage in getattr(network, "feature_info", [])}:
+        end = last_maps(model)
+        before = takewhile(lambda name: name != end, dict(network.named_modules()))
+        return [*(name for name in before if name in stages), end]
     chain = getattr(network, "features", None)
     children = list(chain.named_children()) if isinstance(chain, nn.Module) else []
     pools = [f"features.{n}" for n, layer in children if isinstance(layer, nn.MaxPool2d)]

@@ -163,6 +163,14 @@ def test_probes_may_read_each_stage():
     assert feature_layers(mobilenet) == blocks
 
 
+def test_probes_may_read_the_stages_that_timm_names():
+    stages = [f"blocks.{n}" for n in (0, 1, 2, 4, 6)]
+    assert feature_layers(load_model("efficientnet_lite0")) == [*stages, "bn2"]
+    # what stands behind the last maps is not offered: only the class token is read of it
+    blocks = feature_layers(load_model("timm/vit_tiny_patch16_224", weights="random"))
+    assert blocks == [f"blocks.{n}" for n in range(len(blocks))] and len(blocks) == 11
+
+
 def test_a_network_without_stages_has_its_last_maps_to_read(small_network):
     assert feature_layers(small_network) == ["5"]
     with pytest.raises(ValueError, match="must run on a batch of images"):
