@@ -31,7 +31,7 @@ from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
 from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid, whole
 from labkit.files import write_atomically
-from labkit.images import open_image, resize_shorter_side
+from labkit.images import open_image, shrunk
 from labkit.methods import REGISTRY, explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
@@ -91,7 +91,11 @@ class Workbench:
             ValueError: it is no picture, empty, damaged, or too large to be one.
         """
         opened = open_image(picture)
-        self._image, self._whole = self.model.prepare(opened), _fit_to_draw(opened)
+        longer, shorter = max(opened.shape[:2]), min(opened.shape[:2])
+        drawn = shrunk(
+            opened, max(1, round(shorter * DRAWN / longer))
+        )  # a camera's takes gigabytes
+        self._image, self._whole = self.model.prepare(opened), drawn
         self.explanations = []
         self.name = name or (Path(picture).name if isinstance(picture, str | Path) else "picture")
 
@@ -283,14 +287,6 @@ def check_strength(strength: float) -> None:
     """Refuse a strength of maps over the picture that is not from 0 to 1."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be from 0 to 1, got {strength}")
-
-
-def _fit_to_draw(picture: np.ndarray) -> np.ndarray:
-    """A picture no larger than what a figure shows of it; a camera's takes gigabytes to colour."""
-    longer, shorter = max(picture.shape[:2]), min(picture.shape[:2])
-    if longer <= DRAWN:
-        return picture
-    return resize_shorter_side(picture, max(1, round(shorter * DRAWN / longer)))
 
 
 def _drawn(said: Explanation) -> Tensor:
