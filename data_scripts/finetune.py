@@ -48,7 +48,7 @@ from labkit.data import PLANTVILLAGE_FOLDERS, STYLES, load_leaves
 from labkit.engine.contract import untouched
 from labkit.files import write_atomically
 from labkit.gaze_files import pictures_in
-from labkit.images import PICTURE_ENDINGS, open_image, resize_shorter_side, to_tensor
+from labkit.images import PICTURE_ENDINGS, open_image, resize_shorter_side, shrunk, to_tensor
 from labkit.models import Classifier, Preprocessing, load_model
 
 HELD_OUT = 0.2  # of each class
@@ -218,13 +218,12 @@ def _class_folders(folder: Path) -> list[Photograph]:
 
 def _opened(paths: Sequence[Path], side: int, jobs: int) -> list[np.ndarray]:
     with ProcessPoolExecutor(jobs) as executor:
-        pictures = executor.map(partial(_shrunk, side=side), paths, chunksize=8)
+        pictures = executor.map(partial(_opened_small, side=side), paths, chunksize=8)
         return list(tqdm(pictures, total=len(paths), desc="opening pictures"))
 
 
-def _shrunk(path: Path, side: int) -> np.ndarray:
-    picture = open_image(path)
-    return resize_shorter_side(picture, side) if min(picture.shape[:2]) > side else picture
+def _opened_small(path: Path, side: int) -> np.ndarray:
+    return shrunk(open_image(path), side)
 
 
 # The network

@@ -93,17 +93,23 @@ def _print_networks(problems: list[str]) -> None:
 
     from labkit.assets import asset
     from labkit.models import EMBEDDED, PRETRAINED, weights_file
+    from labkit.timm_networks import LITE0, lite0_file
 
     for name in EMBEDDED:
         try:
             asset(f"networks/{name}.pt")
-            print(f"network {name:17} at hand, ships with labkit")
+            print(f"network {name:18} at hand, ships with labkit")
         except (FileNotFoundError, ValueError) as error:
             problems.append(f"the network {name}: {error}")
+    try:
+        lite0_file()
+        print(f"network {LITE0:18} at hand, installed with its weights")
+    except (ModuleNotFoundError, FileNotFoundError, ValueError) as error:
+        problems.append(f"the network {LITE0}: {error}")
     for name in PRETRAINED:
         path = weights_file(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"])
         state = "at hand" if path.is_file() else f"not at hand; load_model({name!r}) downloads it"
-        print(f"network {name:17} {state}")
+        print(f"network {name:18} {state}")
 
 
 def _print_pictures(problems: list[str]) -> None:

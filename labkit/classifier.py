@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from labkit import images
 from labkit.checks import check_choice, check_count
 from labkit.engine.batches import class_probabilities
-from labkit.engine.contract import said_by
+from labkit.engine.contract import precision_of, said_by
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 
@@ -168,17 +168,12 @@ class Classifier(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self._weight.device
+        return next(chain(self.parameters(), self.buffers()), torch.empty(0)).device
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the weights, which images are prepared in."""
-        return self._weight.dtype
-
-    @property
-    def _weight(self) -> Tensor:
-        values = chain(self.parameters(), self.buffers())
-        return next((one for one in values if one.is_floating_point()), torch.empty(0))
+        return precision_of(self) or torch.get_default_dtype()
 
     @property
     def runs_on(self) -> str:

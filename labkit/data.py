@@ -28,7 +28,7 @@ from labkit.gaze_files import (
     read_gaze,
     read_part_mask,
 )
-from labkit.images import PICTURE_ENDINGS, open_image, resize_shorter_side
+from labkit.images import PICTURE_ENDINGS, open_image, shrunk
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
@@ -374,7 +374,7 @@ def _read(
 ) -> Leaves:
     paths = [path for path, _ in part]
     return Leaves(
-        pictures=[_shrunk(open_image(path), size) for path in paths],
+        pictures=[shrunk(open_image(path), size) for path in paths],
         labels=torch.tensor([label for _, label in part]),
         names=[path.name for path in paths],
         leaf_masks=[_segmented_mask(path) for path in paths],
@@ -382,12 +382,6 @@ def _read(
         description=description,
         classes=classes,
     )
-
-
-def _shrunk(picture: np.ndarray, size: int | None) -> np.ndarray:
-    if size is None or min(picture.shape[:2]) <= size:
-        return picture
-    return resize_shorter_side(picture, size)
 
 
 def _segmented_mask(path: Path) -> np.ndarray | None:

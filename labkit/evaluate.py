@@ -16,10 +16,11 @@ import inspect
 import io
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache, partial
@@ -41,6 +42,7 @@ from labkit.engine.batches import choose_batch_size, class_probabilities
 from labkit.engine.contract import check_target
 from labkit.executors import finished
 from labkit.files import write_atomically
+from labkit.gaze_files import check_density
 from labkit.images import open_image
 from labkit.methods import MAPS, REGISTRY, Explainer, explainer
 from labkit.metrics import (
@@ -170,9 +172,12 @@ def evaluate(
         seed, settings, and a note on maps or truths that were out of the ordinary.
 
     Raises:
-        ValueError: there is no case or method, two cases have one name, or a metric is unknown.
+        ValueError: there is no case or method, two cases have one name, a metric is unknown, or a
+            truth is malformed; all of this before the first picture.
     """
     _check_cases(cases)
+    for name, error in _broken_truths({case.name: case for case in cases}).items():
+        raise ValueError(f"the case {name!r} cannot be judged: {error}")
     if not methods:
         raise ValueError("methods must hold at least one explainer by name, got none")
     metrics = _chosen(metrics)
@@ -247,9 +252,20 @@ def prepared(model: Classifier, case: Case) -> tuple[Tensor, dict[str, Tensor | 
         fixations = fixations if len(fixations) else None
     if mask is not None:
         mask = read_part_mask(mask) > 0 if isinstance(mask, str | Path) else mask
+        _check_shape(mask.shape, size)
         mask = model.prepare_mask(mask)
     truth = {"density": density, "fixations": fixations, "mask": mask}
     return model.prepare(picture), truth, notes
+
+
+def _check_shape(shape: Sequence[int], size: Sequence[int]) -> None:
+    """Refuse a mask that is not its picture, larger or smaller."""
+    (h, w), (H, W) = shape, size
+    if abs(h * W - w * H) > max(H, W):  # more than the rounding of a side
+        raise ValueError(
+            f"mask must have the shape of its picture, {_by(size)} pixels, got {_by(shape)}; "
+            "cut or turn it as the picture was"
+        )
 
 
 def _by(size: Sequence[int]) -> str:
@@ -435,6 +451,11 @@ class Plan:
         """
         for name in self.metrics:
             check_choice("metrics", name, METRICS)
+        if not isinstance(self.methods, Mapping) or not self.methods:
+            raise ValueError(
+                f"methods must be names with their settings, at least one, got {self.methods!r}; "
+                "for example: {'gradcam': {}, 'rise': {'n_masks': 500}}"
+            )
         for name in self.methods:
             check_choice("methods", name, REGISTRY)
         for name, settings in self.methods.items():
@@ -459,6 +480,10 @@ class Plan:
     def as_json(self) -> str:
         """The plan as a text that is equal for equal plans."""
         return json.dumps(asdict(self), indent=1, sort_keys=True, default=_plain) + "\n"
+
+
+WORKER_DIED = (BrokenExecutor, CancelledError, SystemExit)
+DASK_WORKER_DIED = ("KilledWorker", "FutureCancelledError")  # it may not be installed
 
 
 class BrokenPictures(ValueError):
@@ -552,14 +577,17 @@ def run(
 @contextmanager
 def _told_how_to_go_on(rows: Mapping, total: int) -> Iterator[None]:
     """Say what is there where Ctrl-C or the end of a worker stops the work."""
+    go_on = "run the same command again; {} of {} results are there"
     try:
         yield
-    except (KeyboardInterrupt, BrokenExecutor, SystemExit) as stop:
-        go_on = f"run the same command again; {len(rows)} of {total} results are there"
-        if isinstance(stop, KeyboardInterrupt):
-            raise KeyboardInterrupt(go_on) from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(go_on.format(len(rows), total)) from None
+    except (Exception, SystemExit) as stop:
+        if not isinstance(stop, WORKER_DIED) and type(stop).__name__ not in DASK_WORKER_DIED:
+            raise
         raise ChildProcessError(
-            f"a worker was killed, perhaps for want of memory (fewer --jobs take less): {go_on}"
+            "a worker was killed, perhaps for want of memory (fewer --jobs take less): "
+            + go_on.format(len(rows), total)
         ) from None
 
 
@@ -651,17 +679,44 @@ def _network_digest(model: Classifier) -> str:
 
 
 def _broken_truths(cases: Mapping[str, Case]) -> dict[str, str]:
-    """The density maps and masks that cannot be read, before anything is computed for them."""
+    """The truths that cannot be read or right, before anything is computed for them."""
     broken = {}
     for name, case in cases.items():
         try:
-            if isinstance(case.density, str | Path):
-                read_density_map(case.density)
-            if isinstance(case.mask, str | Path):
-                read_part_mask(case.mask)
+            _check_truth(case)
         except (OSError, ValueError) as error:
             broken[name] = f"{type(error).__name__}: {error}"
     return broken
+
+
+def _check_truth(case: Case) -> None:
+    if isinstance(case.density, str | Path):
+        read_density_map(case.density)
+    elif case.density is not None:
+        check_density(_numbers(case.density, "density", "[H, W]"), "density")
+    if isinstance(case.mask, str | Path):
+        read_part_mask(case.mask)
+    elif case.mask is not None and not _numbers(case.mask, "mask", "[H, W]").any():
+        raise ValueError("mask must have a pixel that is not 0, got none; leave it out")
+    if case.fixations is not None:
+        _numbers(case.fixations, "fixations", "[N, 2]")
+
+
+def _numbers(values: object, name: str, shape: str) -> np.ndarray:
+    """The array in a truth, finite and of two dimensions."""
+    try:
+        array = torch.as_tensor(values).double().cpu().numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} must be an array {shape} of numbers, got {type(values).__name__} ({error}); "
+            "np.asarray(...) makes one"
+        ) from None
+    points = shape == "[N, 2]"
+    if array.ndim != 2 or (array.shape[1] != 2 if points else not array.size):
+        raise ValueError(f"{name} must have the shape {shape}, got {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must hold finite numbers, got NaN or infinity; leave them out")
+    return array
 
 
 def _check_broken(broken: Mapping[str, str], n: int, keep_going: bool) -> None:
@@ -704,6 +759,8 @@ def _work(shared: tuple[Plan, str], case: Case, method: str) -> Outcome:
             seed=plan.seed,
         )
     except (OSError, ValueError) as error:
+        if str(error).partition(" ")[0] in plan.methods[method]:  # the argument that is wrong
+            raise _refusal(method, plan.methods[method], error) from error
         return Outcome(None, {}, f"{type(error).__name__}: {error}")
     arrays = {name: curve.score.numpy() for name, curve in curves.items()}
     return Outcome(row, {"relevance": relevance.cpu().numpy(), **arrays})
@@ -723,11 +780,24 @@ def _check_settings(name: str, method: Explainer, given: Mapping, model: Classif
     except _Asked:
         pass
     except Exception as error:
-        settings = ", ".join(f"{setting}={value}" for setting, value in given.items())
-        raise ValueError(f"{name} does not take {settings}: {error}") from error
+        raise _refusal(name, given, error) from error
     finally:
         if handle is not None:
             handle.remove()
+
+
+def _refusal(name: str, given: Mapping, error: Exception) -> ValueError:
+    """Of settings that a method does not take; Python's own words are for programmers."""
+    reason = str(error)
+    if not any(re.search(rf"\b{setting}\b", reason) for setting in given):
+        parameters = inspect.signature(REGISTRY[name].explain).parameters
+        usual = {setting: parameters[setting].default for setting in given}
+        reason = "expected values like the defaults, " + _listed(usual)
+    return ValueError(f"{name} does not take {_listed(given)}: {reason}")
+
+
+def _listed(settings: Mapping) -> str:
+    return ", ".join(f"{setting}={value!r}" for setting, value in settings.items())
 
 
 class _Asked(Exception):

@@ -15,7 +15,7 @@ from labkit.evaluate import Plan, loaded
 from labkit.evaluate_command import with_settings
 from labkit.figures import OVERLAY_STRENGTH
 from labkit.methods import REGISTRY
-from labkit.workbench import Workbench
+from labkit.workbench import Workbench, check_strength
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf", ".html", ".htm")
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", **several, default=[], metavar="METHOD.SETTING=VALUE", help="rise.n_masks=500"
     )
     parser.add_argument("--strength", type=float, default=OVERLAY_STRENGTH, help="0 to 1")
-    parser.add_argument("--out", type=Path, help="FILE.png or report.html; beside the picture")
+    parser.add_argument("--out", type=Path, help="FILE.png or report.html; PICTURE explained.png")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -46,9 +46,9 @@ def main(arguments: argparse.Namespace) -> None:
         ValueError, FileNotFoundError: what was asked for cannot be done.
     """
     picture = Path(arguments.picture).expanduser()
-    out = arguments.out or Path(f"{picture.stem} explained.png")
-    if out.suffix.lower() not in ENDINGS:
-        raise ValueError(f"--out must end in {', '.join(ENDINGS)}, got {out.name!r}")
+    out = (arguments.out or Path(f"{picture.stem} explained.png")).expanduser()
+    _check_out(out, picture)
+    check_strength(arguments.strength)
     asked = with_settings(arguments.method or ["gradcam"], arguments.set)
     plan = Plan(model=arguments.model, methods=asked, weights=arguments.weights)
     plan.check()
@@ -67,9 +67,23 @@ def main(arguments: argparse.Namespace) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix.lower() in (".html", ".htm"):
         bench.report(out, strength=arguments.strength)
+    elif len(asked) == 1:
+        bench.wholes(strength=arguments.strength)[0].save(out)
     else:
-        bench.figure(strength=arguments.strength, last=len(asked)).save(out)
+        bench.whole_figure(strength=arguments.strength).save(out)
     print(f"written: {out}")
+
+
+def _check_out(out: Path, picture: Path) -> None:
+    """Refuse what cannot be written before anything is computed for it."""
+    if out.suffix.lower() not in ENDINGS:
+        raise ValueError(f"--out must end in {', '.join(ENDINGS)}, got {out.name!r}")
+    folder = next(parent for parent in out.parents if parent.exists())
+    if out.is_dir() or not folder.is_dir():
+        what = f"{folder} is a file" if not folder.is_dir() else "which is a folder"
+        raise ValueError(f"--out must be a file in a folder, got {str(out)!r}, {what}")
+    if out.exists() and picture.exists() and out.samefile(picture):
+        raise ValueError(f"--out must be another file than the picture, got {str(out)!r} for both")
 
 
 def class_of(text: str, classes: Sequence[str]) -> int:
@@ -88,5 +102,6 @@ def class_of(text: str, classes: Sequence[str]) -> int:
     hint = f"; near ones: {', '.join(near)}" if near else ""
     many = f", which {len(named)} classes are called; give its number" if named else ""
     raise ValueError(
-        f"--class must be a class of the network or its number, got {text!r}{many}{hint}"
+        f"--class must be a class of the network or its number, 0 to {len(classes) - 1}, "
+        f"got {text!r}{many}{hint}"
     )

@@ -128,12 +128,7 @@ def read_density_map(path: str | Path, size: Sequence[int] | None = None) -> Ten
     name = f"path {str(path)!r}"
     is_array = Path(path).suffix.lower() == ".npy"
     values = _array_in(path, name) if is_array else _grey_in(path, name)
-    low, high = values.min(), values.max()  # NaN if there is any
-    if not 0 <= low < high < math.inf:
-        raise ValueError(
-            f"{name} must be a density map of finite numbers from 0 upwards, not all equal, got "
-            f"{low:.4g} to {high:.4g}; save the map again, or leave the file out"
-        )
+    check_density(values, name)
     H, W = values.shape
     h, w = size or (H, W)
     if (H > W) != (h > w) and H != W and round(W * w / h) == H:
@@ -141,7 +136,21 @@ def read_density_map(path: str | Path, size: Sequence[int] | None = None) -> Ten
             f"{name} must have the shape of its picture, {h} x {w} pixels (H x W), got {H} x {W}: "
             "rows and columns are swapped; save its transpose, density.T"
         )
-    return torch.from_numpy((values.astype(np.float64) / high).astype(np.float32))
+    return torch.from_numpy((values.astype(np.float64) / values.max()).astype(np.float32))
+
+
+def check_density(values: np.ndarray, name: str) -> None:
+    """Refuse numbers `[H, W]` that cannot say where people looked.
+
+    Raises:
+        ValueError: they are all equal, negative, infinite or NaN.
+    """
+    low, high = values.min(), values.max()  # NaN if there is any
+    if not 0 <= low < high < math.inf:
+        raise ValueError(
+            f"{name} must be a density map of finite numbers from 0 upwards, not all equal, got "
+            f"{low:.4g} to {high:.4g}; save the map again, or leave it out"
+        )
 
 
 def _array_in(path: str | Path, name: str) -> np.ndarray:

@@ -147,6 +147,13 @@ def resize_shorter_side(
     return _resized(picture, h, w, interpolation)
 
 
+def shrunk(picture: np.ndarray, size: int | None) -> np.ndarray:
+    """A picture whose shorter side has at most `size` pixels; itself where it is small enough."""
+    if size is None or min(picture.shape[:2]) <= size:
+        return picture
+    return resize_shorter_side(picture, size)
+
+
 def stretch(picture: np.ndarray, size: int, *, interpolation: str = "bilinear") -> np.ndarray:
     """Squeeze a whole picture into a square, as torchvision's ``Resize((size, size))`` does it.
 

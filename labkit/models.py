@@ -302,7 +302,7 @@ def last_maps(model: nn.Module, image: Tensor | None = None) -> str:
         ValueError: the network has no such maps, or cannot run on such an image.
     """
     network = model.network if isinstance(model, Classifier) else model
-    name = layers.last_maps(network, _any_image(model) if image is None else image)
+    name = layers.last_maps(network, any_image(model) if image is None else image)
     hidden = name.partition(".")[0] == "network" and network is not model
     return f"network.{name}" if hidden else name  # the Classifier's own goes before
 
@@ -310,7 +310,7 @@ def last_maps(model: nn.Module, image: Tensor | None = None) -> str:
 last_conv = last_maps  # its name of old
 
 
-def _any_image(model: nn.Module) -> Tensor:
+def any_image(model: nn.Module) -> Tensor:
     """An image `[C, H, W]` of the kind that a network takes."""
     side = model.preprocessing.crop if isinstance(model, Classifier) else 224
     convolutions = (m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))

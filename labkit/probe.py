@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from labkit.data import Leaves
 from labkit.engine.hooks import activations, recorded
-from labkit.models import Classifier, feature_layers
+from labkit.models import Classifier, any_image, feature_layers
 
 
 def features(
@@ -250,9 +250,7 @@ def attach_probe(
     if len(classes) != 2:
         raise ValueError(f"classes must be two names, got {list(classes)}")
     layer = feature_layers(model)[-1] if layer is None else layer
-    crop, n_channels = model.preprocessing.crop, model.preprocessing.n_channels
-    blank = torch.zeros(1, n_channels, crop, crop, device=model.device, dtype=model.dtype)
-    n_features = features(model, blank, layer).shape[1]
+    n_features = features(model, any_image(model)[None].to(model.dtype), layer).shape[1]
     if list(w.shape) != [n_features]:
         raise ValueError(
             f"w must have shape [{n_features}], the flattened features of {layer!r}, got "

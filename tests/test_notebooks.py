@@ -54,7 +54,7 @@ def imports_come_first(notebook):
 
 
 def has_short_cells(notebook):
-    for cell in cells_of_the_lab(notebook):
+    for cell in code_cells(notebook):
         n = len(cell.source.splitlines())
         if n > MAX_LINES:
             yield f"[{cell.id}] has {n} lines, {MAX_LINES} at most"

@@ -1,6 +1,7 @@
 """The house itself: dependencies, Makefile, set-up, and the floors of labkit and grader."""
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from conftest import needs
 
 import labkit
 from labkit import bootstrap
+from tools.stamp_colab import SETUP
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -146,6 +148,22 @@ def test_colab_meets_the_lower_bounds():
     assert wanted.keys() >= has.keys()
     for name, version in has.items():
         assert number(version) >= number(wanted[name]), name
+
+
+def test_colab_is_rebuilt_as_the_set_up_cell_leaves_it(monkeypatch, tmp_path):
+    """Only what the cell adds, and that without what it asks for."""
+    path = ROOT / "tests" / "colab" / "run.py"
+    spec = importlib.util.spec_from_file_location("colab_run", path)
+    colab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(colab)
+    commands = []
+    monkeypatch.setattr(colab.subprocess, "run", lambda words, **named: commands.append(words))
+    monkeypatch.setattr(colab, "PYTHON", tmp_path)  # there already
+    colab.set_up()
+    has, adds = commands
+    assert set(adds[adds.index("--no-deps") + 1 :]) == set(re.findall(r'"(\S+?>=\S+?)"', SETUP))
+    assert {"torch>=2.6", colab.CONSTRAINTS} <= set(has) and "--no-deps" not in has
+    assert not set(has) & set(adds[adds.index("--no-deps") :])
 
 
 def test_colab_gets_no_jupyterlab():

