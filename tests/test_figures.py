@@ -303,6 +303,8 @@ def test_an_inset_is_the_framed_place_enlarged_fourfold():
     by_place = heatmaps(picture, {"m": relevance}, inset=(48, 16)).rows[1][1]
     by_mask = heatmaps(picture, {"m": relevance}, mask=mask, inset=True).rows[1][1]
     assert by_place.title == by_mask.title == "m, enlarged 4 times"
+    whole = heatmaps(picture, {"m": relevance}).panels[1]
+    assert by_place.labels == by_mask.labels == whole.labels  # the same colours mean the same
     assert (colours(by_place, 15, 15, of=16) == table("inferno")[255]).all()
     assert by_place.alt == "m, enlarged 4 times: from 0 upwards, peak lower right."
     assert "peak lower right" in by_mask.alt

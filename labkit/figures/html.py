@@ -21,7 +21,7 @@ from labkit.figures.words import described, place_of, sentence
 
 Map = Tensor | np.ndarray
 ZOOM = 4  # how much an inset is enlarged
-THUMBNAIL = 140  # CSS pixels at least, where many stand in a row
+THUMBNAIL = 110  # CSS pixels at least, where many stand in a row
 CLEAR = 255  # the palette's entry for what is not known, and for the gap above a colour bar
 
 

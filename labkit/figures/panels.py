@@ -163,7 +163,7 @@ class Figure:
         most = most if self._width is None else min(most, self._width)
         return (
             f'<div style="display:grid;grid-template-columns:repeat(auto-fit,minmax('
-            f'min(100%,{least}px),1fr));gap:8px;max-width:{most}px">'
+            f'min(100%,{least}px),1fr));gap:8px;margin-bottom:8px;max-width:{most}px">'
             + "".join(panel.html(noted) for panel in row)
             + "</div>"
         )
