@@ -255,7 +255,9 @@ def _differs(panel: Panel, figures: Sequence[Figure]) -> bool:
 
 def _noted(panel: Panel, note: str) -> Panel:
     if isinstance(panel, Chart):
-        return Chart(panel.canvas, panel.alt, note)
+        noted = Chart(panel.canvas, panel.alt, note)
+        noted.__dict__.update(picture=panel.picture, source=panel.source)  # not rendered again
+        return noted
     parts = {name: getattr(panel, name) for name in ("picture", "alt", "title", "labels")}
     notes = ". ".join(text for text in (panel.note, note) if text)
     return Panel(**parts, note=notes, least=panel.least, most=panel.most)
