@@ -197,13 +197,17 @@ def test_a_map_of_another_size_is_refused():
 def test_the_whole_picture_is_drawn_with_the_crop_outlined():
     whole = classifier().on_whole(torch.rand(48, 48), noise(64, 128))
     drawn = figures.whole(*whole, alt="A map in the middle.", title="gradcam")
-    (axis,) = drawn._canvas.axes
-    (panel,) = axis.images
-    assert panel.get_array().shape == (64, 128, 3)
-    assert np.isfinite(panel.get_array()).all()
-    assert axis.patches[-1].get_bbox().bounds == (39.5, 7.5, 48, 48)
+    (panel,) = drawn.panels
+    pixels = np.asarray(panel.picture)
+    assert pixels.shape == (7 * 64, 7 * 128, 3)  # enlarged by a whole number
+    left, top, right, bottom = (7 * side for side in (40, 8, 40 + 48, 8 + 48))
+    framed = (pixels == 255).all(axis=-1)  # the white line just inside of the crop
+    assert framed[top, left:right].all() and framed[bottom - 1, left:right].all()
+    assert framed[top:bottom, left].all() and framed[top:bottom, right - 1].all()
     # outside of the crop: the grey picture alone
-    assert_close(panel.get_array()[0, 0], np.full(3, noise(64, 128)[0, 0].mean() / 255))
+    assert_close(
+        pixels[0, 0] / 255, np.full(3, noise(64, 128)[0, 0].mean() / 255), atol=0.003, rtol=0
+    )
 
 
 # Names

@@ -231,7 +231,7 @@ def test_a_forecast_waits_for_the_gpu(twin, image, monkeypatch):
 def test_figures_draw_what_is_on_the_gpu(image):
     S = image[0].to("cuda").requires_grad_()
     about = {"alt": "noise"}
-    assert heatmaps(picture(), {"noise": S}, mask=S > 0, **about).alt == "noise"
+    assert heatmaps(picture(), {"noise": S}, mask=S > 0, **about).alt.startswith("noise ")
     gallery([picture()], ["noise"], masks=[S > 0], **about)
     feature_maps(S[None], ["noise"], **about)
     learning({"noise": picture()}, {"row": S[0].abs()}, **about)

@@ -28,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PYTHON_VERSION = ".".join(str(number) for number in bootstrap.NEEDED_PYTHON)
 
 ONLY_IN = {
-    "matplotlib": {"labkit.figures"},
+    "matplotlib": {"labkit.figures.charts"},
     "ipywidgets": {"labkit.widgets", "labkit.dashboard"},
 }
 

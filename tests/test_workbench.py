@@ -77,11 +77,14 @@ def test_a_map_with_a_floor_is_drawn_from_it(bench):
     ramp = torch.linspace(0, 1, 224).expand(224, -1)
     of = {"method": "m", "settings": {}, "target": 0, "class_name": "c", "seconds": 0.0, "note": ""}
     bench.explanations = [Explanation(**of, relevance=ramp)]
-    low = bench.figure().html
-    bench.explanations = [Explanation(**of, relevance=ramp + 5)]
-    assert bench.figure().html == low
-    bench.explanations = [Explanation(**of, relevance=ramp - 0.5)]
-    assert bench.figure().html != low
+    low, raised, lowered = (
+        np.asarray(bench.figure().panels[1].picture, dtype=int)
+        for bench.explanations in (
+            [Explanation(**of, relevance=relevance)] for relevance in (ramp, ramp + 5, ramp - 0.5)
+        )
+    )
+    assert np.abs(raised - low).max() < 8  # one step of the colour table: 5.1 - 5 is not 0.1
+    assert np.abs(lowered - low).max() > 50
 
 
 def test_another_picture_puts_the_explanations_away(bench):
