@@ -20,18 +20,18 @@ def picture(tmp_path, monkeypatch):
 def test_a_picture_is_explained_beside_what_the_network_says(picture, tmp_path, capsys):
     assert main(["explain", picture, "--model", "minivgg"]) == 0
     said = capsys.readouterr().out
-    assert "minivgg: " in said and "%  " in said and "gradcam: " in said
+    assert "minivgg: " in said and "%  " in said and "Grad-CAM (lab 4): " in said
     with Image.open(tmp_path / "my cat explained.png") as written:
-        assert written.width > 2 * 224 and "maps of gradcam" in written.text["Description"]
+        assert written.width > 2 * 224 and "maps of Grad-CAM (lab 4)" in written.text["Description"]
 
 
 def test_methods_settings_and_the_class_go_into_the_report(picture, tmp_path, capsys):
     command = ["explain", picture, "--model", "minivgg", "--class", "Black Rot"]
     command += ["--method", "gradcam", "rise", "--set", "rise.n_masks=8"]
     assert main([*command, "--out", "new/report.html"]) == 0
-    assert "rise: black rot: " in capsys.readouterr().out
+    assert "RISE (lab 5): black rot: " in capsys.readouterr().out
     report = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
-    assert "rise: black rot" in report and "n_masks=8" in report
+    assert "RISE (lab 5): black rot" in report and "n_masks=8" in report
 
 
 @pytest.mark.parametrize(
