@@ -86,6 +86,9 @@ SCRIPT = """<script>(() => {
       const buttons = all(row, "input:not([name])");
       const name = buttons.length && `labkit-choice-${window.labkitControls++}`;
       buttons.forEach(button => button.setAttribute("name", name));
+      const group = row.querySelector(".widget-radio-box");
+      group?.setAttribute("role", "radiogroup");
+      group?.setAttribute("aria-label", row.querySelector(".widget-label").textContent);
     }
   };
   new MutationObserver(complete).observe(document.body, {childList: true, subtree: true});
@@ -281,10 +284,14 @@ class LastFigure:
 
 
 def _line_without(controls: str) -> str:
-    """The line that says how to get the controls, unseen where they are there and connected."""
+    """The line that says how to get the controls, unseen where they are there and connected.
+
+    In JupyterLab it stands for "Error displaying widget: model not found".
+    """
     there = f"body:has(.{controls}:not(.jupyter-widgets-disconnected))"
-    hidden = f"<style>{there} .{controls}-line {{ display: none; }}</style>"
-    return f'{hidden}<p class="{controls}-line" style="{QUIET}">{LINE}</p>{SCRIPT}'
+    error = f".jp-OutputArea:has(.{controls}-line) > * > .jp-OutputArea-output.jupyter-widgets"
+    style = f"<style>{there} .{controls}-line, {error} {{ display: none; }}</style>"
+    return f'{style}<p class="{controls}-line" style="{QUIET}">{LINE}</p>{SCRIPT}'
 
 
 class Newest:

@@ -181,10 +181,9 @@ def test_a_typed_number_moves_slider_and_figure(page):
 def test_the_layer_is_chosen_by_keyboard(page):
     figure = page.locator("img[alt^='Probe on']")
     before = figure.get_attribute("alt")
-    page.get_by_label("Feature layer").focus()
-    page.keyboard.press("Space")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("Enter")
+    layers = page.get_by_role("radiogroup", name="Feature layer")
+    layers.locator("input:checked").focus()
+    page.keyboard.press("ArrowLeft")
     wait_until(lambda: figure.get_attribute("alt") != before)
     assert re.match(r"Probe on \S+: AUC 0\.\d{3}", figure.get_attribute("alt"))
 
@@ -387,4 +386,7 @@ def test_a_saved_notebook_keeps_its_figures_and_says_how_to_go_on(kinds, browser
     page.locator("img[alt^='moved:']").wait_for()
     assert [moved(page), page.locator("img[alt^='grown to']").get_attribute("alt")] == figures
     wait_until(lambda: lines(page) == [True, True])
+    errors = page.get_by_text("Error displaying widget")
+    wait_until(lambda: errors.count() == 2)
+    assert not any(error.is_visible() for error in errors.all())
     page.close()
