@@ -160,6 +160,7 @@ def test_another_picture_stops_what_runs(panel, tmp_path, monkeypatch):
     explain(panel, meanwhile=panel.open.click)
     assert panel.bench.name == "coffee.png"
     assert panel.bench.explanations == []
+    assert "stopped: RISE" in panel.message.value
 
 
 def black_png(side):

@@ -99,6 +99,8 @@ def test_a_map_with_a_floor_is_drawn_from_it(bench):
 
     np.testing.assert_allclose(over(ramp + 5), over(ramp), atol=1e-4)
     assert abs(over(ramp - 0.5) - over(ramp)).max() > 0.1
+    red, _, blue = over(ramp - 0.5)[100, 0]  # the map is negative there
+    assert blue > red + 0.1
     bench.explanations = [Explanation(**of, relevance=ramp + 5)]
     assert "dark 5 to bright 6" in bench.figure().caption
     bench.explanations = [Explanation(**of, relevance=ramp - 0.5)]
