@@ -28,7 +28,7 @@ BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 MODULES = (
     *("forward", "gradients", "occlusion", "gradcam", "rise", "faithfulness", "perturbation"),
-    *("lite0", "figures", "evaluation", "grading", "imports", "scaling"),
+    *("lite0", "figures", "evaluation", "grading", "imports", "scaling", "widgets"),
 )
 
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import ipywidgets
-from IPython.display import HTML, display
 
-from labkit.figures import OVERLAY_STRENGTH
+from labkit.figures import OVERLAY_STRENGTH, Figure
 from labkit.methods import MAPS, REGISTRY, Options
 from labkit.models import Classifier, Picture, feature_layers, last_maps
-from labkit.widgets import WIDE, Choice, Controls, Slider, front_end_attached
+from labkit.widgets import (
+    IN_COLUMN,
+    LINE,
+    RED,
+    ROW,
+    Buttons,
+    Choice,
+    Controls,
+    LastFigure,
+    Newest,
+    Slider,
+    front_end_attached,
+    show_static,
+    stop_when_run_again,
+    with_keys,
+)
 from labkit.workbench import Workbench
 
 
@@ -42,10 +57,10 @@ def dashboard(model: Classifier, picture: Picture, *, name: str = "") -> Workben
     bench = Workbench(model)
     bench.open(picture, name)
     if front_end_attached():
-        display(_Panel(bench).widget)
+        stop_when_run_again("dashboard", _Panel(bench).buttons.press_stop)
         return bench
     bench.run("gradcam" if _layers(model) else "sensitivity")
-    display(HTML(bench.figure().html))
+    show_static([bench.figure()], LINE)
     return bench
 
 
@@ -70,7 +85,8 @@ def _settings(method: str, layers: list[str], usual: str) -> Controls:
 
 
 def _text(description: str, **more: object) -> ipywidgets.Text:
-    return ipywidgets.Text(description=description, style=WIDE, **more)
+    wide = {"width": "30em", "max_width": "100%"}
+    return ipywidgets.Text(description=description, style=IN_COLUMN, layout=wide, **more)
 
 
 class _Panel:
@@ -80,52 +96,52 @@ class _Panel:
         self.bench = bench
         self.layers = _layers(bench.model)
         self.upload = ipywidgets.FileUpload(
-            accept="image/*", description="Upload a picture", layout={"width": "auto"}
+            accept="image/*",
+            description="Upload a picture, or drop it here",
+            layout={"width": "auto"},
         )
+        self.upload.add_class("labkit-upload")
         self.path = _text("or its path", placeholder="my photo.jpg", continuous_update=False)
         self.open = ipywidgets.Button(description="Open")
-        self.target = ipywidgets.Dropdown(description="Class", style=WIDE)
+        self.target = ipywidgets.Dropdown(description="Class", style=IN_COLUMN)
         methods = [(method.title, name) for name, method in REGISTRY.items()]
-        self.method = ipywidgets.Dropdown(description="Method", options=methods, style=WIDE)
+        self.method = ipywidgets.Dropdown(description="Method", options=methods, style=IN_COLUMN)
         self.settings_box = ipywidgets.VBox()
         self.cost = ipywidgets.HTML()
-        self.run = ipywidgets.Button(description="Explain", button_style="primary")
+        self.buttons = Buttons("Explain")
         self.clear = ipywidgets.Button(description="Clear")
         strength = Slider("Overlay strength", OVERLAY_STRENGTH, 0.0, 1.0, 0.05)
         self.strength, self.strength_value = strength.widget()
-        self.figure = ipywidgets.HTML()
         self.message = ipywidgets.HTML()
         self.file = _text("File", value="report.html")
         self.save = ipywidgets.Button(description="Save report")
         self.save_figure = ipywidgets.Button(description="Save figure")
+        self.figure = LastFigure(self._rows(), self._drawn())
         self._connect()
         self._opened()
 
-    @property
-    def widget(self) -> ipywidgets.Widget:
-        """All of it."""
-        wrap = {"flex_flow": "row wrap"}
-        return ipywidgets.VBox(
-            [
-                ipywidgets.HBox([self.upload, self.path, self.open], layout=wrap),
-                ipywidgets.HBox([self.target, self.method], layout=wrap),
-                self.settings_box,
-                ipywidgets.HBox([self.run, self.clear, self.cost], layout=wrap),
-                self.strength,
-                self.message,
-                self.figure,
-                ipywidgets.HBox([self.file, self.save, self.save_figure], layout=wrap),
-            ]
-        )
+    def _rows(self) -> list[ipywidgets.Widget]:
+        """All of it, from top to bottom."""
+        return [
+            ipywidgets.HBox([self.upload, self.path, self.open], layout=ROW),
+            with_keys(self.target),
+            with_keys(self.method),
+            self.settings_box,
+            ipywidgets.HBox([self.buttons.row, self.clear, self.cost], layout=ROW),
+            self.strength,
+            ipywidgets.HBox([self.file, self.save, self.save_figure], layout=ROW),
+            self.message,
+        ]
 
     def _connect(self) -> None:
         """Let each control do its work."""
         self.upload.observe(self._quietly(self._open_upload), names="value")
         self.open.on_click(self._quietly(self._open_path))
         self.method.observe(self._quietly(self._show_settings), names="value")
-        self.run.on_click(self._quietly(self._run))
+        self.buttons.start_with(self._run)
         self.clear.on_click(self._quietly(self._clear))
-        self.strength_value.observe(self._quietly(self._draw), names="value")
+        redraw = Newest(lambda: self._quietly(self._draw)(None))
+        self.strength_value.observe(redraw.ask, names="value")
         self.save.on_click(self._quietly(self._save))
         self.save_figure.on_click(self._quietly(self._save_picture))
 
@@ -133,16 +149,26 @@ class _Panel:
         """Do the work, and say what went wrong where the reader looks, not in a log."""
 
         def handler(event: object) -> None:
-            try:
-                self._say("")
+            with self._errors_said():
+                if not self.buttons.start.disabled:  # or it says what is at work
+                    self._say("")
                 work()
-            except Exception as error:
-                self._say(str(error) or type(error).__name__, role="alert")
 
         return handler
 
-    def _say(self, text: str, role: str = "status") -> None:
-        self.message.value = f'<p role="{role}">{html.escape(text)}</p>' if text else ""
+    @contextmanager
+    def _errors_said(self) -> Iterator[None]:
+        """Say what went wrong in a red box, in words, and what can still be seen."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error).partition("\n")[0] or "It did not work, and gave no reason"
+            below = f"Below is still {self.bench.name}, with what was explained before."
+            text = f"{html.escape(reason)}.<br>{html.escape(below)}"
+            self.message.value = f'<div role="alert" style="{RED}">{text}</div>'
+
+    def _say(self, text: str) -> None:
+        self.message.value = f'<p role="status">{html.escape(text)}</p>' if text else ""
 
     def _open_upload(self) -> None:
         if (file := uploaded(self.upload.value)) is not None:
@@ -155,6 +181,7 @@ class _Panel:
         self._opened()
 
     def _opened(self) -> None:
+        self.buttons.press_stop()
         classes = self.bench.classes()
         self.target.options = classes
         self.target.value = classes[0][1]
@@ -173,22 +200,32 @@ class _Panel:
         cost = self.bench.cost(self.method.value, **self.settings.values())
         self.cost.value = html.escape(f"{cost} on this machine")
 
-    def _run(self) -> None:
-        self.run.disabled = True
-        self._say(f"at work: {self.method.label}")
-        try:
-            said = self.bench.run(self.method.value, self.target.value, **self.settings.values())
-        finally:
-            self.run.disabled = False
-        self._draw()
-        self._say(f"{said.title} took {said.seconds:.1f} s")
+    async def _run(self) -> None:
+        title, bar = self.method.label, self.buttons.bar
+        kept, bar.value = self.bench.explanations, 0.0
+        last = kept[-1] if kept else None
+        self._say(f"at work: {title}")
+        with self._errors_said():
+            asked = (self.method.value, self.target.value)
+            with closing(self.bench.run_in_steps(*asked, **self.settings.values())) as steps:
+                async for share in self.buttons.served(steps):
+                    bar.value = share
+            if not kept or kept[-1] is last:
+                self._say(f"stopped: {title}; below is what was explained before")
+                return
+            bar.value = 1.0
+            self._draw()
+            self._say(f"{kept[-1].title} took {kept[-1].seconds:.1f} s")
 
     def _clear(self) -> None:
         self.bench.explanations.clear()
         self._draw()
 
+    def _drawn(self) -> Figure:
+        return self.bench.figure(strength=self.strength_value.value)
+
     def _draw(self) -> None:
-        self.figure.value = self.bench.figure(strength=self.strength_value.value).html
+        self.figure.show(self._drawn())
 
     def _save(self) -> None:
         path = self.bench.report(self.file.value.strip(), strength=self.strength_value.value)
@@ -196,5 +233,5 @@ class _Panel:
 
     def _save_picture(self) -> None:
         path = Path(self.file.value.strip()).with_suffix(".png").resolve()
-        self.bench.figure(strength=self.strength_value.value).save(path)
+        self._drawn().save(path)
         self._say(f"saved {path}")

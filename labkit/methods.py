@@ -45,6 +45,7 @@ class Setting(NamedTuple):
     minimum: float
     maximum: float
     step: float
+    unit: str = ""
 
 
 class Options(NamedTuple):
@@ -191,8 +192,8 @@ RECORDS = (
         explain.occlusion,
         PROBABILITIES,
         {
-            "patch": Setting("Patch, pixels", 32, 4, 112, 4),
-            "stride": Setting("Stride, pixels", 14, 2, 56, 2),
+            "patch": Setting("Patch", 32, 4, 112, 4, "pixels"),
+            "stride": Setting("Stride", 14, 2, 56, 2, "pixels"),
         },
         times=_windows,
     ),

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import html
 import importlib.metadata
+import math
 import platform
 import time
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,19 +31,24 @@ from labkit.classifier import Whole
 from labkit.cost import Cost, Speed, forecast, speed
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import check_target
-from labkit.figures import OVERLAY_STRENGTH, Figure, gallery, overlaid, whole
+from labkit.figures import LIMIT_QUANTILE, OVERLAY_STRENGTH, Figure, gallery, overlaid, whole
 from labkit.files import write_atomically
 from labkit.images import open_image, shrunk
-from labkit.methods import REGISTRY, explainer
+from labkit.methods import MAPS, REGISTRY, explainer
 from labkit.metrics import note
 from labkit.models import Classifier, Picture
+from labkit.steps import in_steps
 
 DRAWN = 1200  # pixels of the longer side of a picture that is drawn whole
+STEP_SECONDS = 0.1  # after which a run in steps comes back
+FOR, AGAINST = (178, 24, 43), (33, 102, 172)  # red and blue, the ends of signed maps' colours
+BAR = 10  # pixels high, the colours below a map
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-image", "lime")
 REPORT_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:66rem;margin:2rem auto;padding:0 1rem;"
+    "overflow-wrap:anywhere}"
     "table{border-collapse:collapse}td,th{text-align:left;padding:.2rem .8rem .2rem 0;"
-    "border-bottom:1px solid #8884;vertical-align:top}"
+    "border-bottom:1px solid #8884;vertical-align:top}img{max-width:100%;height:auto}"
     ":root{color-scheme:light dark}"
 )
 
@@ -59,8 +66,8 @@ class Explanation(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Method and class, in a line."""
-        return f"{self.method}: {self.class_name}"
+        """Method and class, in a line, as readers know them."""
+        return f"{REGISTRY[self.method].title}: {self.class_name}"
 
 
 class Workbench:
@@ -149,17 +156,60 @@ class Workbench:
             TypeError: target is not a whole number.
             IndexError: target is not one of the classes.
         """
+        ask, keep = self._asked(method, target, settings)
+        started = time.perf_counter()
+        relevance = ask()
+        return keep(relevance, time.perf_counter() - started)
+
+    def run_in_steps(
+        self, method: str, target: int | None = None, **settings: object
+    ) -> Generator[float, None, Explanation]:
+        """The same, but come back about ten times a second, so that a notebook stays alive.
+
+        Methods that read feature maps come back only at the end: their hooks would see the passes
+        of others. Close it to stop the method; then nothing is kept. Where another picture is
+        opened meanwhile, the map is not added to the explanations of that one.
+
+        Args:
+            method, target, settings: those of `run`.
+
+        Yields:
+            How much of the forecast time has passed, 0 to 1.
+
+        Returns:
+            What `run` returns.
+        """
+        ask, keep = self._asked(method, target, settings)
+        forecast = max(self.cost(method, **settings).seconds, STEP_SECONDS)
+        every = math.inf if REGISTRY[method].needs == MAPS else STEP_SECONDS
+        seconds = 0.0
+        with closing(in_steps(ask, every)) as steps:
+            while True:
+                started = time.perf_counter()
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return keep(end.value, seconds + time.perf_counter() - started)
+                seconds += time.perf_counter() - started
+                yield min(seconds / forecast, 1.0)
+
+    def _asked(
+        self, method: str, target: int | None, settings: dict[str, object]
+    ) -> tuple[Callable[[], Tensor], Callable[[Tensor, float], Explanation]]:
+        """What computes the map, and what keeps it with the explanations of this picture."""
         target = int(self.probabilities.argmax()) if target is None else target
         check_target(target, len(self.model.classes))  # the edge detector does not look at it
-        explain = explainer(method, self.model)
-        started = time.perf_counter()
-        relevance = explain(self.model, self.image, target, **settings)
-        seconds = time.perf_counter() - started
-        name = self.model.classes[target]
-        noted = note(relevance, scale=REGISTRY[method].scale)
-        said = Explanation(method, settings, target, name, relevance, seconds, noted)
-        self.explanations.append(said)
-        return said
+        ask = partial(explainer(method, self.model), self.model, self.image, target, **settings)
+        explanations, name = self.explanations, self.model.classes[target]
+        told = {key: value for key, value in settings.items() if key != "progress"}
+
+        def keep(relevance: Tensor, seconds: float) -> Explanation:
+            noted = note(relevance, scale=REGISTRY[method].scale)
+            said = Explanation(method, told, target, name, relevance, seconds, noted)
+            explanations.append(said)
+            return said
+
+        return ask, keep
 
     def figure(self, *, strength: float = OVERLAY_STRENGTH, last: int = 6) -> Figure:
         """The picture, and the last explanations over it, side by side.
@@ -173,16 +223,15 @@ class Workbench:
         """
         check_strength(strength)
         shown = self.explanations[-last:]
-        maps = [_drawn(said) for said in shown]
         titles = [said.title for said in shown]
         seen = f"{self.name} as {self.model.name} sees it"
         return gallery(
-            [self.picture, *(overlaid(self.picture, relevance, strength) for relevance in maps)],
+            [self.picture, *(_over(self.picture, said, strength) for said in shown)],
             [self.name, *titles],
             columns=4,
             width=2.6 * min(4, 1 + len(shown)),
             alt=f"{seen}, and over it the maps of {'; '.join(titles)}." if shown else f"{seen}.",
-            caption=". ".join(f"{said.title}: {said.note}" for said in shown if said.note),
+            caption=". ".join(f"{said.title}: {_ends(said)}" for said in shown),
         )
 
     def wholes(self, *, strength: float = OVERLAY_STRENGTH) -> list[Figure]:
@@ -297,6 +346,52 @@ def _drawn(said: Explanation) -> Tensor:
     if "constant" in said.note:
         return torch.zeros_like(said.relevance)
     return said.relevance - said.relevance.min().clamp(min=0)
+
+
+def _over(picture: np.ndarray, said: Explanation, strength: float) -> np.ndarray:
+    """The map over the grey picture, and below it a bar of its colours from end to end."""
+    drawn = _drawn(said)
+    width = picture.shape[1]
+    signed = bool((drawn < 0).any())
+    over = overlaid_signed if signed else overlaid
+    ramp = torch.linspace(-1.0 if signed else 0.0, 1.0, width).expand(BAR, width)
+    grey = np.full((BAR, width, 3), 128, np.uint8)
+    gap = np.ones((BAR // 2, width, 3))
+    return np.concatenate([over(picture, drawn, strength), gap, over(grey, ramp, 1.0)])
+
+
+def overlaid_signed(picture: np.ndarray, relevance: Tensor, strength: float) -> np.ndarray:
+    """The map over the grey picture, red where it is positive and blue where it is negative.
+
+    Args:
+        picture: uint8 `[H, W, 3]`.
+        relevance: `[H, W]`, signed.
+        strength: opacity of the largest values, 0 to 1.
+
+    Returns:
+        float `[H, W, 3]`, 0 to 1.
+    """
+    values = relevance.detach().cpu().numpy()[..., None]  # [H, W, 1]
+    opacity = strength * np.clip(abs(values) / _limit(relevance), 0, 1) ** 0.5
+    colours = np.where(values > 0, FOR, AGAINST) / 255
+    return (1 - opacity) * picture.mean(axis=-1, keepdims=True) / 255 + opacity * colours
+
+
+def _limit(relevance: Tensor) -> float:
+    """The size of values at which colours end, as in `labkit.figures`."""
+    sizes = relevance.detach().cpu().abs().numpy()
+    return float(np.quantile(sizes, LIMIT_QUANTILE) or sizes.max() or 1.0)
+
+
+def _ends(said: Explanation) -> str:
+    """What the ends of the bar below a map stand for, and what is out of the ordinary in it."""
+    drawn = _drawn(said)
+    limit, floor = _limit(drawn), (said.relevance - drawn).min().item()
+    if (drawn < 0).any():
+        ends = f"blue {-limit:.2g} (against the class) to red {limit:.2g} (for it)"
+    else:
+        ends = f"dark {floor:.2g} to bright {floor + limit:.2g}"
+    return f"{ends}; {said.note}" if said.note else ends
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,7 @@ from benchmarks.scaling import exponent, growth
 from benchmarks.timing import Measurement, Promise, Ratio, Workload
 
 ROOT = Path(__file__).parent.parent
-INFRASTRUCTURE = {"__init__", "__main__", "timing", "report"}
+INFRASTRUCTURE = {"__init__", "__main__", "jupyterlab", "timing", "report"}
 
 
 def measured(**changes):

@@ -1,15 +1,7 @@
 """Labs 1, 5, 7 and 8 in JupyterLab under real Chromium: their controls are moved."""
 
-import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -17,7 +9,9 @@ import pytest
 import skimage.data
 from conftest import needs
 from PIL import Image
-from playwright.sync_api import TimeoutError, sync_playwright
+
+from benchmarks import jupyterlab
+from benchmarks.jupyterlab import write_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -39,14 +33,35 @@ NEEDED = {  # the cells that the controls stand on
         *("parameters", "imports", "imports-labkit", "network", "dashboard"),
     ],
 }
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-SETTINGS = {
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+ALL_KINDS = {  # of controls, in one notebook
+    "imports": """from labkit.figures import Figure, new_canvas
+from labkit.widgets import Choice, Slider, Toggles, explore, watch
+
+
+def figure(text):
+    return Figure(new_canvas(2.0, 2.0)[0], text)""",
+    "moved": """def draw(dose, few, many, on):
+    return figure(f"moved: {dose:g}, {few}, {many}, {on}")
+
+
+controls = {
+    "dose": Slider("Dose", 2.0, 0.0, 5.0, 0.5, "mg"),
+    "few": Choice("Few", ["one", "two", "three"], "one"),
+    "many": Choice("Many", [f"option {n}" for n in range(9)], "option 3"),
+    "on": Toggles("Shown", ["left", "right"], [True, False]),
 }
-TOKEN = "lab"
+explore(draw, controls, static=[])""",
+    "watched": """def grow(steps):
+    for n in range(int(steps)):
+        yield n / steps, n
+
+
+def draw_grown(n):
+    return figure(f"grown to {n}")
+
+
+watch(grow, draw_grown, {"steps": Slider("Steps", 500, 5, 900, 5)}, static=[])""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,96 +79,25 @@ def server(folder):
         for cell in notebook.cells:
             cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, folder / "notebooks" / name)
-    port = free_port()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += [
-        f"--IdentityProvider.token={TOKEN}",
-        "--ServerApp.root_dir=" + str(folder / "notebooks"),
-    ]
-    command += [f"--LabApp.app_settings_dir={write_settings(folder)}"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=private(folder), stdout=log, stderr=log)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}", process, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def write_settings(folder):
-    settings = folder / "app_settings"
-    settings.mkdir()
-    (settings / "overrides.json").write_text(json.dumps(SETTINGS))
-    return settings
-
-
-def private(folder):
-    """An environment in which Jupyter reads and writes nothing of this machine's user."""
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    names += ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")
-    return {**os.environ, **{name: str(folder / name.lower()) for name in names}}
-
-
-def wait_for(address, process, log):
-    for _ in range(240):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.5)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()}")
+    write_notebook(folder / "notebooks" / "kinds.ipynb", ALL_KINDS)
+    with jupyterlab.server(folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser():
-    needs("Chromium", "sudo apt install chromium", there=CHROMIUM)
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    needs("Chromium", "sudo apt install chromium", there=jupyterlab.CHROMIUM)
+    with jupyterlab.chromium() as browser:
         yield browser
-        browser.close()
 
 
 def opened(browser, server, name, control):
     """A lab, run as far as the control with this label."""
-    start_kernel(server, name)
-    for _ in range(4):  # JupyterLab may ask for a kernel, or lose it, until the page is reloaded
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(30_000)
-        try:
-            page.goto(f"{server}/lab/tree/{name}?token={TOKEN}&reset")
-            page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-            run_all_cells(page)
-            if shows(page, control):
-                page.set_default_timeout(120_000)
-                return page
-        except TimeoutError:
-            pass
-        page.close()
-    needs("a kernel, to which JupyterLab did not get in four tries", there=False)
-
-
-def shows(page, control):
-    """Whether the control appears; not where JupyterLab asks for a kernel or hears from none."""
-    ran = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]"))
-    n, last = 0, time.monotonic()
-    while time.monotonic() - last < 60:
-        if page.get_by_label(control).is_visible():
-            return True
-        if page.locator(".jp-Dialog").is_visible():
-            return False
-        if ran.count() != n:
-            n, last = ran.count(), time.monotonic()
-        time.sleep(0.2)
-    return False
+    page = jupyterlab.opened(
+        browser, server, name, lambda page: page.get_by_label(control).first.is_visible()
+    )
+    needs("a kernel, to which JupyterLab did not get in four tries", there=page is not None)
+    return page
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +116,7 @@ def live(browser, server):
 
 @pytest.fixture(scope="module")
 def learner(browser, server):
-    page = opened(browser, server, "07_learned_perturbations.ipynb", "Learning rate (number)")
+    page = opened(browser, server, "07_learned_perturbations.ipynb", "Learning rate as a number")
     yield page
     page.close()
 
@@ -184,27 +128,11 @@ def bench(browser, server):
     page.close()
 
 
-def start_kernel(server, name):
-    """Before the page opens, so that it seldom has to ask for one."""
-    session = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
-    address = f"{server}/api/sessions?token={TOKEN}"
-    request = urllib.request.Request(address, json.dumps(session).encode(), method="POST")
-    request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=60):
-        pass
-
-
-def run_all_cells(page):
-    """From the menu, again if the click came before the kernel was there to take it."""
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").first.wait_for()
-    started = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|1)\]")).first
-    for _ in range(5):
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        time.sleep(5)
-        if started.is_visible():
-            return
-    raise AssertionError("the cells did not start to run")
+@pytest.fixture(scope="module")
+def kinds(browser, server):
+    page = opened(browser, server, "kinds.ipynb", "Steps as a number")
+    yield page
+    page.close()
 
 
 def threshold_figure(page):
@@ -227,7 +155,7 @@ def wait_until(holds):
 
 
 def test_arrow_keys_on_the_slider_move_numbers_and_figure(page):
-    field, caption = page.get_by_label("Threshold (number)"), page.locator("figcaption").first
+    field, caption = page.get_by_label("Threshold as a number"), page.locator("figcaption").first
     before = (shown_threshold(page), float(field.input_value()), caption.inner_text())
     picture = threshold_figure(page).get_attribute("src")
     page.locator(".noUi-handle").first.focus()
@@ -241,7 +169,7 @@ def test_arrow_keys_on_the_slider_move_numbers_and_figure(page):
 
 
 def test_a_typed_number_moves_slider_and_figure(page):
-    field, handle = page.get_by_label("Threshold (number)"), page.locator(".noUi-handle").first
+    field, handle = page.get_by_label("Threshold as a number"), page.locator(".noUi-handle").first
     before = handle.get_attribute("aria-valuenow")
     typed = round(float(field.input_value()) - 2.0, 2)
     field.fill(str(typed))
@@ -253,10 +181,9 @@ def test_a_typed_number_moves_slider_and_figure(page):
 def test_the_layer_is_chosen_by_keyboard(page):
     figure = page.locator("img[alt^='Probe on']")
     before = figure.get_attribute("alt")
-    page.get_by_label("Feature layer").focus()
-    page.keyboard.press("Space")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("Enter")
+    layers = page.get_by_role("radiogroup", name="Feature layer")
+    layers.locator("input:checked").focus()
+    page.keyboard.press("ArrowLeft")
     wait_until(lambda: figure.get_attribute("alt") != before)
     assert re.match(r"Probe on \S+: AUC 0\.\d{3}", figure.get_attribute("alt"))
 
@@ -317,7 +244,7 @@ def test_learning_goes_by_its_sliders_and_stays_where_it_is_stopped(learner):
         handle.focus()
         for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
             learner.keyboard.press(key)
-        field = learner.get_by_label(f"{label} (number)")
+        field = learner.get_by_label(f"{label} as a number")
         wait_until(lambda field=field, moved=moved: field.input_value() == moved)
     start, stop = (
         learner.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop")
@@ -354,15 +281,15 @@ def test_a_photograph_is_uploaded_explained_and_reported(bench, folder, tmp_path
     likeliest = bench.get_by_label("Class").locator("option").first.inner_text()
     bench.get_by_label("Class").select_option(index=1)
     bench.get_by_role("button", name="Explain").click()
-    shown("the maps of gradcam:")
+    shown("the maps of Grad-CAM (lab 4):")
     assert likeliest.split()[0] not in figure.get_attribute("alt")  # the other class
     bench.get_by_label("Method").select_option(label="RISE (lab 5)")
-    masks = bench.get_by_label("Masks (number)")
+    masks = bench.get_by_label("Masks as a number")
     masks.fill("100")
     masks.press("Enter")
     wait_until(lambda: bench.get_by_text("100 forward passes").is_visible())
     bench.get_by_role("button", name="Explain").click()
-    shown("; rise:")
+    shown("; RISE (lab 5):")
     bench.get_by_role("button", name="Save report").click()
     page = folder / "notebooks" / "coffee explained.html"
     wait_until(page.is_file)
@@ -374,6 +301,92 @@ def test_what_is_no_picture_is_refused_where_the_reader_looks(bench, tmp_path):
     with bench.expect_file_chooser() as chooser:
         bench.get_by_role("button", name="Upload a picture").click()
     chooser.value.set_files(tmp_path / "notes.png")
-    alert = bench.locator(".jp-Notebook p[role=alert]")
+    alert = bench.locator(".jp-Notebook div[role=alert]")
     alert.wait_for()
-    assert "picture" in alert.inner_text()
+    assert "Below is still coffee.png" in alert.inner_text()
+
+
+DROP = """async ([bytes, name]) => {
+  const files = new DataTransfer();
+  files.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+  const button = document.querySelector(".labkit-upload");
+  for (const kind of ["dragover", "drop"])
+    button.dispatchEvent(
+      new DragEvent(kind, {dataTransfer: files, bubbles: true, cancelable: true}));
+}"""
+
+
+def test_a_photograph_is_dropped_on_the_button(bench, tmp_path):
+    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "cat.png")
+    bench.evaluate(DROP, [list((tmp_path / "cat.png").read_bytes()), "cat.png"])
+    bench.locator("img[alt^='cat.png as']").wait_for()
+
+
+def test_a_report_fits_a_phone(browser, folder):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto((folder / "notebooks" / "coffee explained.html").as_uri())
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+    page.close()
+
+
+# Every kind of control
+
+
+def moved(page):
+    return page.locator("img[alt^='moved:']").first.get_attribute("alt")
+
+
+@pytest.mark.parametrize(
+    ("control", "key", "words"),
+    [
+        (".labkit-slider .noUi-handle", "ArrowRight", "moved: 2.5,"),
+        (".labkit-choice input:checked", "ArrowRight", ", two,"),
+        (".labkit-choice input:checked", "ArrowLeft", ", one,"),
+        (".labkit-controls select", "ArrowDown", ", option 4,"),
+        (".labkit-controls input[type=checkbox]", "Space", ", (False, False)"),
+    ],
+)
+def test_every_kind_of_control_answers_keys(kinds, control, key, words):
+    kinds.locator(control).first.focus()
+    kinds.keyboard.press(key)
+    wait_until(lambda: words in moved(kinds))
+
+
+def test_a_sliders_handle_has_a_name(kinds):
+    names = [kinds.get_by_role("slider", name=name, exact=True) for name in ("Dose", "Steps")]
+    assert [name.count() for name in names] == [1, 1]
+
+
+def lines(page):
+    found = page.locator("p", has_text="Run this cell to get the controls.")
+    return [line.is_visible() for line in found.all()]
+
+
+def test_a_saved_notebook_keeps_its_figures_and_says_how_to_go_on(kinds, browser, server, folder):
+    frame = kinds.get_by_text("Press Start.", exact=True)
+    assert frame.is_visible()
+    kinds.get_by_role("button", name="Start", exact=True).click()
+    grown = kinds.locator("img[alt^='grown to']")
+    grown.wait_for()
+    kinds.get_by_role("button", name="Stop", exact=True).click()
+    wait_until(kinds.get_by_role("button", name="Start", exact=True).is_enabled)
+    assert lines(kinds) == [False, False]
+    figures = [moved(kinds), grown.get_attribute("alt")]
+    kinds.keyboard.press("Control+s")
+
+    def saved():
+        notebook = nbformat.read(folder / "notebooks" / "kinds.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        return "".join(str(output.get("data", {}).get("text/html", "")) for output in outputs)
+
+    wait_until(lambda: all(f'alt="{figure}"' in saved() for figure in figures))
+    jupyterlab.end_kernel(server, "kinds.ipynb")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{server}/lab/tree/kinds.ipynb?token={jupyterlab.TOKEN}&reset")
+    page.locator("img[alt^='moved:']").wait_for()
+    assert [moved(page), page.locator("img[alt^='grown to']").get_attribute("alt")] == figures
+    wait_until(lambda: lines(page) == [True, True])
+    errors = page.get_by_text("Error displaying widget")
+    wait_until(lambda: errors.count() == 2)
+    assert not any(error.is_visible() for error in errors.all())
+    page.close()

@@ -1,5 +1,6 @@
 """The panel of lab 8: what its controls do, seen from Python; the browser tests see the rest."""
 
+import asyncio
 import inspect
 import struct
 import zlib
@@ -13,6 +14,7 @@ from torch import nn
 from traitlets import TraitError
 
 from labkit import dashboard as panels
+from labkit import widgets, workbench
 from labkit.dashboard import dashboard, uploaded
 from labkit.figures import OVERLAY_STRENGTH, overlaid
 from labkit.models import Classifier, Preprocessing, last_conv, load_model
@@ -38,28 +40,56 @@ def test_an_upload_is_read_as_ipywidgets_7_and_8_give_it():
     assert uploaded(()) is uploaded({}) is None
 
 
+@pytest.fixture(autouse=True)
+def shown(monkeypatch):
+    """What was displayed; the last of `figures` is what stands in the updating output."""
+    outputs = SimpleNamespace(all=[], figures=[])
+
+    def display(output, display_id=False, raw=False):
+        outputs.all.append(output)
+        if display_id:
+            outputs.figures.append(output)
+            return SimpleNamespace(update=outputs.figures.append)
+
+    monkeypatch.setattr(widgets, "display", display)
+    return outputs
+
+
 @pytest.fixture
 def panel(bench):
     return panels._Panel(bench)
 
 
-def test_the_panel_runs_a_method_with_the_settings_shown(panel):
+def explain(panel, meanwhile=lambda: None):
+    """Press Explain, do something as soon as it is at work, and wait for its end."""
+
+    async def pressed():
+        panel.buttons.start.click()
+        await asyncio.sleep(0)
+        meanwhile()
+        await panel.buttons._task
+
+    asyncio.run(pressed())
+
+
+def test_the_panel_runs_a_method_with_the_settings_shown(panel, shown):
     panel.method.value = "rise"
     panel.settings.holders["n_masks"].value = 50
     assert "50 forward passes" in panel.cost.value
     panel.target.value = 1
-    panel.run.click()
+    explain(panel)
     (said,) = panel.bench.explanations
     assert (said.method, said.target) == ("rise", 1)
     assert said.settings == {"n_masks": 50, "cells": 8, "p": 0.5}
-    assert "rise: black rot" in panel.figure.value
-    assert "took" in panel.message.value
-    before = panel.figure.value
+    assert "RISE (lab 5): black rot" in shown.figures[-1].alt
+    assert "RISE (lab 5): black rot took" in panel.message.value
+    assert panel.buttons.bar.value == 1.0
+    before = shown.figures[-1].html
     panel.strength_value.value = 0.1
-    assert panel.figure.value != before
+    assert shown.figures[-1].html != before
     assert len(panel.bench.explanations) == 1  # drawn again, not asked again
     panel.clear.click()
-    assert "rise" not in panel.figure.value
+    assert "RISE" not in shown.figures[-1].alt
 
 
 def test_the_strength_of_overlays_is_said_once(panel):
@@ -74,7 +104,7 @@ def test_the_layer_is_chosen_where_there_are_layers(panel, model):
     layer = panel.settings.holders["layer"]
     assert layer.value == last_conv(model)
     layer.value = "features.23"
-    panel.run.click()
+    explain(panel)
     assert panel.bench.explanations[0].settings == {"layer": "features.23"}
     panel.method.value = "sensitivity"
     assert panel.settings.holders == {}
@@ -88,6 +118,49 @@ def test_errors_are_shown_where_the_reader_looks(panel, tmp_path):
     panel.file.value = "report.pdf"
     panel.save.click()
     assert "must end in .html" in panel.message.value
+    assert "Below is still cat, with what was explained before." in panel.message.value
+    assert "Error" not in panel.message.value  # no Python
+
+
+def test_a_long_method_is_stopped_and_leaves_what_was_there(panel, shown, monkeypatch):
+    monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
+    explain(panel)
+    figure = shown.figures[-1]
+    panel.method.value = "rise"
+    explain(panel, meanwhile=panel.buttons.stop.click)
+    assert [said.method for said in panel.bench.explanations] == ["gradcam"]
+    assert "stopped: RISE (lab 5)" in panel.message.value
+    assert shown.figures[-1] is figure
+    assert (panel.buttons.start.disabled, panel.buttons.stop.disabled) == (False, True)
+
+
+def test_what_is_chosen_meanwhile_has_its_cost_and_does_not_change_the_run(panel, monkeypatch):
+    monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
+    panel.method.value = "smoothgrad"
+    panel.settings.holders["n_samples"].value = 3
+    costs = []
+
+    def choose():
+        panel.method.value = "rise"
+        panel.settings.holders["n_masks"].value = 150
+        costs.append(panel.cost.value)
+        assert "at work: SmoothGrad" in panel.message.value
+
+    explain(panel, meanwhile=choose)
+    assert "150 forward passes" in costs[0]
+    (said,) = panel.bench.explanations
+    assert (said.method, said.settings["n_samples"]) == ("smoothgrad", 3)
+
+
+def test_another_picture_stops_what_runs(panel, tmp_path, monkeypatch):
+    monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "coffee.png")
+    panel.method.value = "rise"
+    panel.path.value = str(tmp_path / "coffee.png")
+    explain(panel, meanwhile=panel.open.click)
+    assert panel.bench.name == "coffee.png"
+    assert panel.bench.explanations == []
+    assert "stopped: RISE" in panel.message.value
 
 
 def black_png(side):
@@ -109,11 +182,11 @@ NO_PICTURES = {
 
 @pytest.mark.parametrize("kind", NO_PICTURES)
 @pytest.mark.parametrize("way", ["uploaded", "by its path"])
-def test_what_is_no_picture_is_refused_undecoded(panel, tmp_path, monkeypatch, kind, way):
+def test_what_is_no_picture_is_refused_undecoded(panel, shown, tmp_path, monkeypatch, kind, way):
     content, words = NO_PICTURES[kind]
     (tmp_path / "mine.png").write_bytes(content())
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
-    figure = panel.figure.value
+    figure = shown.figures[-1]
     if way == "uploaded":
         files = [{"name": "mine.png", "content": (tmp_path / "mine.png").read_bytes()}]
         panel.upload = SimpleNamespace(value=files)
@@ -123,7 +196,7 @@ def test_what_is_no_picture_is_refused_undecoded(panel, tmp_path, monkeypatch, k
         panel.open.click()
     assert 'role="alert"' in panel.message.value
     assert words in panel.message.value
-    assert (panel.bench.name, panel.figure.value) == ("cat", figure)  # the one before stays
+    assert (panel.bench.name, shown.figures[-1]) == ("cat", figure)  # the one before stays
 
 
 def test_an_empty_path_is_refused(panel):
@@ -144,39 +217,37 @@ def test_a_picture_is_opened_and_the_report_saved(panel, tmp_path, monkeypatch):
     panel.open.click()
     assert panel.bench.name == "my coffee.png"
     panel.method.value = "edges"
-    panel.run.click()
+    explain(panel)
     assert panel.file.value == "my coffee explained.html"
     panel.save.click()
     panel.save_figure.click()
     assert (tmp_path / "my coffee explained.html").stat().st_size > 10_000
     with Image.open(tmp_path / "my coffee explained.png") as figure:
-        assert "edges" in figure.info["Description"]
+        assert "edge detector" in figure.info["Description"]
     np.testing.assert_array_equal(Image.open("my coffee.png"), skimage.data.coffee())
 
 
-def test_without_a_front_end_one_explanation_is_shown(model, monkeypatch):
-    shown = []
-    monkeypatch.setattr(panels, "display", shown.append)
+def test_without_a_front_end_one_explanation_is_shown(model, shown, monkeypatch):
     bench = dashboard(model, skimage.data.chelsea(), name="cat")
     assert [said.method for said in bench.explanations] == ["gradcam"]
-    assert "<img alt=" in shown[0].data
+    assert "<img alt=" in shown.all[0]["text/html"]
+    assert "Run this cell to get the controls." in shown.all[0]["text/html"]
     monkeypatch.setattr(panels, "front_end_attached", lambda: True)
     assert dashboard(model, skimage.data.chelsea()).explanations == []
 
 
-def test_a_network_without_feature_maps_has_no_layers_to_choose(monkeypatch):
+def test_a_network_without_feature_maps_has_no_layers_to_choose():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
     how = {"classes": ("a", "b"), "description": "linear", "preprocessing": Preprocessing(8, 8)}
     model = Classifier(network, name="linear", **how)
-    monkeypatch.setattr(panels, "display", lambda shown: None)
     bench = dashboard(model, skimage.data.chelsea())
     assert [said.method for said in bench.explanations] == ["sensitivity"]
     panel = panels._Panel(bench)
     for method in ("gradcam", "fem"):
         panel.method.value = method
         assert "layer" not in panel.settings.holders
-        panel.run.click()
+        explain(panel)
         assert 'role="alert"' in panel.message.value
         assert "passes through, got Sequential without any; use a method" in panel.message.value
-        assert not panel.run.disabled
+        assert not panel.buttons.start.disabled
     assert [said.method for said in bench.explanations] == ["sensitivity"]

@@ -23,9 +23,9 @@ def picture(tmp_path, monkeypatch):
 def test_a_picture_is_explained_beside_what_the_network_says(picture, tmp_path, capsys):
     assert main(["explain", picture, "--model", "minivgg"]) == 0
     said = capsys.readouterr().out
-    assert "minivgg: " in said and "%  " in said and "gradcam: " in said
+    assert "minivgg: " in said and "%  " in said and "Grad-CAM (lab 4): " in said
     with Image.open(tmp_path / "my cat explained.png") as written:
-        assert "map of gradcam: healthy" in written.text["Description"]
+        assert "map of Grad-CAM (lab 4): healthy" in written.text["Description"]
         ratio = 451 / 300  # of the whole picture; the title is above it
         assert 0.85 * ratio < written.width / written.height < ratio
 
@@ -34,10 +34,10 @@ def test_methods_settings_and_the_class_go_into_the_report(picture, tmp_path, ca
     command = ["explain", picture, "--model", "minivgg", "--class", "Black Rot"]
     command += ["--method", "gradcam", "rise", "--set", "rise.n_masks=8"]
     assert main([*command, "--out", "new/report.html"]) == 0
-    assert "rise: black rot: " in capsys.readouterr().out
+    assert "RISE (lab 5): black rot: " in capsys.readouterr().out
     report = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
-    assert "rise: black rot" in report and "n_masks=8" in report
-    for method in ("gradcam", "rise"):  # one large map each
+    assert "RISE (lab 5): black rot" in report and "n_masks=8" in report
+    for method in ("Grad-CAM (lab 4)", "RISE (lab 5)"):  # one large map each
         assert f"my cat.jpg in grey, and over it the map of {method}: black rot" in report
 
 
@@ -59,7 +59,7 @@ def test_every_method_is_drawn_on_the_whole_of_any_picture(tmp_path, monkeypatch
         == [(*shape[:2], 3)] * 4
         == [(*mask.shape, 3) for mask in named["masks"]]
     )
-    assert titles[0] == "any.png" and titles[3].startswith("edges: ")
+    assert titles[0] == "any.png" and titles[3].startswith("edge detector")
     side = min(shape[:2])
     assert abs(named["masks"][0].sum() - side**2) <= side  # the square in the middle
     unseen = ~named["masks"][0]
@@ -72,7 +72,7 @@ def test_several_methods_stand_beside_the_picture(picture, tmp_path):
     assert main(command) == 0
     with Image.open(tmp_path / "my cat explained.png") as written:
         assert written.width > 3 * 300
-        assert "maps of gradcam: healthy; edges: healthy" in written.text["Description"]
+        assert "maps of Grad-CAM (lab 4): healthy; " in written.text["Description"]
 
 
 def test_a_camera_picture_is_drawn_at_the_size_that_is_seen():

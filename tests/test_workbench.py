@@ -16,7 +16,14 @@ from labkit import workbench
 from labkit.explain import gradcam, rise, segment
 from labkit.figures import overlaid
 from labkit.models import Classifier, Preprocessing, load_model
-from labkit.workbench import Explanation, Workbench, _drawn, html_table
+from labkit.workbench import (
+    Explanation,
+    Workbench,
+    _drawn,
+    _over,
+    html_table,
+    overlaid_signed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +60,10 @@ def test_an_explanation_is_what_the_method_says(bench, model):
     torch.testing.assert_close(
         bench.run("rise", 0, **masks).relevance, rise(model, bench.image, 0, **masks)
     )
-    assert [e.title for e in bench.explanations] == ["gradcam: black rot", "rise: healthy"]
+    assert [e.title for e in bench.explanations] == [
+        "Grad-CAM (lab 4): black rot",
+        "RISE (lab 5): healthy",
+    ]
 
 
 def test_the_likeliest_class_is_explained_by_default(bench, model):
@@ -75,16 +85,61 @@ def test_a_class_that_does_not_exist_is_refused_by_every_method(bench, method):
 
 def test_a_map_with_a_floor_is_drawn_from_it(bench):
     ramp = torch.linspace(0, 1, 224).expand(224, -1)
-    of = {"method": "m", "settings": {}, "target": 0, "class_name": "c", "seconds": 0.0, "note": ""}
-    bench.explanations = [Explanation(**of, relevance=ramp)]
-    low, raised, lowered = (
-        np.asarray(bench.figure().panels[1].picture, dtype=int)
-        for bench.explanations in (
-            [Explanation(**of, relevance=relevance)] for relevance in (ramp, ramp + 5, ramp - 0.5)
-        )
-    )
-    assert np.abs(raised - low).max() < 8  # one step of the colour table: 5.1 - 5 is not 0.1
-    assert np.abs(lowered - low).max() > 50
+    of = {
+        "method": "edges",
+        "settings": {},
+        "target": 0,
+        "class_name": "c",
+        "seconds": 0.0,
+        "note": "",
+    }
+
+    def over(relevance):
+        return _over(bench.picture, Explanation(**of, relevance=relevance), 0.6)
+
+    np.testing.assert_allclose(over(ramp + 5), over(ramp), atol=1e-4)
+    assert abs(over(ramp - 0.5) - over(ramp)).max() > 0.1
+    red, _, blue = over(ramp - 0.5)[100, 0]  # the map is negative there
+    assert blue > red + 0.1
+    bench.explanations = [Explanation(**of, relevance=ramp + 5)]
+    assert "dark 5 to bright 6" in bench.figure().caption
+    bench.explanations = [Explanation(**of, relevance=ramp - 0.5)]
+    assert "blue -0.5 (against the class) to red 0.5 (for it)" in bench.figure().caption
+
+
+def test_over_a_picture_a_map_keeps_its_sign():
+    # a quarter of the largest value has half of its opacity
+    grey = np.full((1, 3, 3), 51, np.uint8)  # 0.2
+    over = overlaid_signed(grey, torch.tensor([[4.0, 0.0, -1.0]]), 0.5)
+    red, blue = (np.array(colour) / 255 for colour in (workbench.FOR, workbench.AGAINST))
+    expected = [0.1 + 0.5 * red, [0.2] * 3, 0.15 + 0.25 * blue]
+    np.testing.assert_allclose(over[0], expected, rtol=2e-3)
+
+
+def test_a_run_in_steps_says_the_same(bench, monkeypatch):
+    monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
+    steps = bench.run_in_steps("rise", 1, n_masks=32)
+    shares = list(steps)
+    assert len(shares) > 4 and shares == sorted(shares) and 0 < shares[-1] <= 1
+    (stepped,) = bench.explanations
+    whole = bench.run("rise", 1, n_masks=32)
+    torch.testing.assert_close(stepped.relevance, whole.relevance)
+    assert (stepped.title, stepped.settings) == (whole.title, whole.settings)
+    assert list(bench.run_in_steps("gradcam", 1)) == []  # its hooks would see others' passes
+
+
+def test_what_was_asked_of_one_picture_is_not_said_of_the_next(bench, monkeypatch):
+    monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
+    steps = bench.run_in_steps("smoothgrad", 1, n_samples=8)
+    next(steps)
+    bench.open(skimage.data.coffee(), "coffee")
+    list(steps)
+    assert bench.explanations == []
+
+
+def test_a_bar_of_progress_is_no_setting(bench):
+    said = bench.run("rise", 1, n_masks=8, progress=True)
+    assert said.settings == {"n_masks": 8}
 
 
 def test_another_picture_puts_the_explanations_away(bench):
