@@ -31,7 +31,8 @@ import ipywidgets
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-from labkit.figures import Figure
+from labkit.figures import Figure, beside
+from labkit.figures.panels import Chart
 
 State = TypeVar("State")
 Step = TypeVar("Step")
@@ -432,12 +433,17 @@ def show_settings(figures: Sequence[Figure]) -> None:
 
 
 def show_static(figures: Sequence[Figure], line: str) -> None:
-    """Show figures side by side where nobody can move a control, and a line below them."""
-    side_by_side = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:0 1em"
+    """Show figures in one row where nobody can move a control, and a line below them.
+
+    What repeats in them, such as the picture, is drawn once; charts that have several axes stay
+    whole.
+    """
+    charts = [panel for figure in figures for panel in figure.panels if isinstance(panel, Chart)]
+    if all(len(chart.canvas.axes) == 1 for chart in charts):
+        figures = [beside(figures)]
     row = "\n".join(figure.html for figure in figures)
-    page = f'<div style="{side_by_side}">{row}</div><p style="{QUIET}">{line}</p>'
     words = "\n".join([*map(repr, figures), line])
-    display({"text/html": page, "text/plain": words}, raw=True)
+    display({"text/html": f'{row}<p style="{QUIET}">{line}</p>', "text/plain": words}, raw=True)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,13 @@ def imports_come_first(notebook):
         yield "star imports hide where a name comes from"
 
 
+def folds_its_plumbing(notebook):
+    for cell in code_cells(notebook):
+        plumbing = cell.id == SETUP_ID or cell.id.startswith("imports")
+        if plumbing and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"[{cell.id}] must be folded; {STAMP} does it"
+
+
 def has_short_cells(notebook):
     for cell in code_cells(notebook):
         n = len(cell.source.splitlines())
@@ -139,6 +146,7 @@ CHECKS = (
     has_set_up_before_imports,
     imports_come_first,
     has_short_cells,
+    folds_its_plumbing,
     closes_with_papers,
     has_readable_ids,
     names_a_kernel,

@@ -27,7 +27,13 @@ CONTROLS = {
 
 
 def draw(threshold, layer):
-    return Figure(new_canvas(1.0, 1.0)[0], f"{layer} at {threshold:.1f}")
+    return drawn(f"{layer} at {threshold:.1f}")
+
+
+def drawn(text):
+    canvas, axes = new_canvas(1.0, 1.0)
+    axes[0, 0].set_title(text)
+    return Figure(canvas, text)
 
 
 class Shown(list):
@@ -74,8 +80,18 @@ def test_without_a_front_end_some_settings_are_shown(shown, monkeypatch):
     (page,) = shown
     assert 'alt="first at 0.1"' in page["text/html"]
     assert 'alt="first at 0.9"' in page["text/html"]
-    assert "flex-wrap:wrap" in page["text/html"]
-    assert page["text/plain"].startswith("Figure: first at 0.1\nFigure: first at 0.9\n")
+    assert page["text/html"].count("<figure") == 1  # one row
+    assert page["text/plain"].startswith("Figure: first at 0.1 first at 0.9\n")
+
+
+def test_charts_with_several_axes_stay_whole(shown, monkeypatch):
+    monkeypatch.setattr(widgets, "front_end_attached", lambda: False)
+
+    def draw_two(n):
+        return Figure(new_canvas(1.0, 1.0, 1, 2)[0], f"two axes, {n:.0f}")
+
+    explore(draw_two, {"n": Slider("n", 1, 0, 9, 1)}, static=[{"n": 1}, {"n": 2}])
+    assert shown[0]["text/html"].count("<figure") == 2
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@
     python -m tools.stamp_colab --clear        # no place at all, as the course is shipped
 
 Every lab and every exercise has the same set-up cell, which fetches the course in Colab and does
-nothing elsewhere. Stamped, the cell knows its repository, and a badge opens the notebook from
-there: a fork points to itself. A second run changes nothing. What was answered in exercises/ stays,
-and `make exercises` still writes the same, as solutions/ is stamped as well.
+nothing elsewhere. In the labs it is folded, as the imports are. Stamped, the cell knows its
+repository, and a badge opens the notebook from there: a fork points to itself. A second run changes
+nothing. What was answered in exercises/ stays, and `make exercises` still writes the same, as
+solutions/ is stamped as well.
 """
 
 import argparse
@@ -175,6 +176,10 @@ def stamped(
         _insert_setup(cells, ids.index(IMPORTS_ID))
     (setup,) = (cell for cell in cells if cell.id == SETUP_ID)
     setup.source = setup_source(place)
+    if folder == LABS:
+        for cell in cells:
+            if cell.id == SETUP_ID or cell.id.startswith(IMPORTS_ID):
+                cell.metadata["jupyter"] = {"source_hidden": True}  # a click opens them
     if place:
         cells.insert(1, new_markdown_cell(badge(name, place, folder), id=BADGE_ID))
     notebook.cells = cells
