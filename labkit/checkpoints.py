@@ -112,7 +112,7 @@ def _read_torch(path: Path, again: str) -> object:
     except Exception as error:  # many kinds, by where the file is damaged
         refused = re.search(r"GLOBAL (\S+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
-            raise _refusal(path, refused[1]) from error
+            raise _refusal(path, refused[1].removeprefix("builtins.")) from error
         said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
         reason = f"{type(error).__name__}: {said}"
         archive = zipfile.is_zipfile(path)

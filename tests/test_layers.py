@@ -1,6 +1,7 @@
 """The layer that Grad-CAM reads by default: in every family of torchvision, and in some of timm."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -10,7 +11,10 @@ from tools.make_networks_table import FAMILIES, fault_of_layer
 
 @pytest.mark.slow
 def test_the_last_maps_of_every_family_are_found_and_read():
-    faults = {family.name: fault_of_layer(family) for family in FAMILIES}
+    # an older timm may lack one of the newest
+    families = [one for one in FAMILIES if one.library != "timm" or timm.is_model(one.name)]
+    assert sum(one.library == "timm" for one in families) >= 20
+    faults = {family.name: fault_of_layer(family) for family in families}
     assert {name: fault for name, fault in faults.items() if fault} == {}
 
 
