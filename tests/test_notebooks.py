@@ -218,7 +218,7 @@ def bad_notebook():
         nbformat.v4.new_markdown_cell("no title", id="0a1b2c3d"),
         nbformat.v4.new_code_cell("x = 1", id="a"),
         nbformat.v4.new_code_cell("y = 2", id="y"),
-        nbformat.v4.new_code_cell("from os import *", id="b"),
+        nbformat.v4.new_code_cell("from os import *", id="imports-b"),
         nbformat.v4.new_code_cell("import os\n" * 16, id="c", outputs=[picture, stderr, error]),
         nbformat.v4.new_markdown_cell("[there](nowhere.ipynb)\n\nIt falls to 0.25.", id="end"),
     ]

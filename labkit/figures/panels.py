@@ -36,7 +36,7 @@ class Panel:
     """One picture of a figure.
 
     Attributes:
-        picture: as it is shown; with a palette it is kept as PNG, otherwise as JPEG.
+        picture: as it is shown; with a palette it is kept as PNG, otherwise as WebP.
         alt: what one should see.
         title: above it.
         labels: below it, evenly spaced from its left to its right: those of the colour bar.
@@ -56,9 +56,9 @@ class Panel:
     def source(self) -> str:
         """The picture as a data URI."""
         with_palette = self.picture.mode in "PL"
-        kind, settings = "png", {"compress_level": 2}
+        kind, settings = "png", {"compress_level": 4}
         if not with_palette:
-            kind, settings = "jpeg", {"quality": 85}
+            kind, settings = "webp", {"quality": 80, "method": 2}
         return _data_uri(self.picture, kind, **settings)
 
     def html(self, noted: bool) -> str:
