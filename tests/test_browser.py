@@ -179,13 +179,13 @@ def test_a_typed_number_moves_slider_and_figure(page):
 
 
 def test_the_layer_is_chosen_by_keyboard(page):
-    figure = page.locator("img[alt^='Probe on']")
-    before = figure.get_attribute("alt")
+    caption = page.locator("figcaption", has_text="Probe on")
+    before = caption.inner_text()
     layers = page.get_by_role("radiogroup", name="Feature layer")
     layers.locator("input:checked").focus()
     page.keyboard.press("ArrowLeft")
-    wait_until(lambda: figure.get_attribute("alt") != before)
-    assert re.match(r"Probe on \S+: AUC 0\.\d{3}", figure.get_attribute("alt"))
+    wait_until(lambda: caption.inner_text() != before)
+    assert re.match(r"Probe on \S+: AUC 0\.\d{3}", caption.inner_text())
 
 
 def test_figures_fit_on_the_page(page):
@@ -196,17 +196,17 @@ def test_figures_fit_on_the_page(page):
 
 def test_a_long_run_is_watched_and_stopped(live):
     start, stop = (live.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop"))
-    figure = live.locator("img[alt^='The RISE map of the leaf after']")
+    caption = live.locator("figcaption", has_text="masks of")
     start.focus()
     live.keyboard.press("Enter")
-    figure.wait_for()
-    first = figure.get_attribute("alt")
-    wait_until(lambda: figure.get_attribute("alt") != first)  # it grows
+    caption.wait_for()
+    first = caption.inner_text()
+    wait_until(lambda: caption.inner_text() != first)  # it grows
     stop.focus()
     live.keyboard.press("Enter")
     wait_until(start.is_enabled)
     assert not stop.is_enabled()
-    seen = int(re.search(r"after (\d+) masks", figure.get_attribute("alt"))[1])
+    seen = int(re.match(r"(\d+) masks", caption.inner_text())[1])
     assert 0 < seen < 1000
     width = live.locator(".progress-bar").first.get_attribute("style")
     assert float(re.search(r"width: ([\d.]+)%", width)[1]) == pytest.approx(seen / 10, abs=1)
@@ -214,14 +214,14 @@ def test_a_long_run_is_watched_and_stopped(live):
 
 def test_other_controls_are_served_while_it_runs(live):
     start, stop = (live.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop"))
-    toggled = live.locator("img[alt*='rectangles hidden']")
-    before = toggled.get_attribute("alt")
+    toggled = live.locator("figcaption", has_text="rectangles hidden")
+    before = toggled.inner_text()
     start.click()
     wait_until(stop.is_enabled)
     live.get_by_label("row 2, column 2").focus()
     live.keyboard.press("Space")
-    wait_until(lambda: toggled.get_attribute("alt") != before)
-    assert "1 of 16 rectangles hidden" in toggled.get_attribute("alt")
+    wait_until(lambda: toggled.inner_text() != before)
+    assert "1 of 16 rectangles hidden" in toggled.inner_text()
     assert stop.is_enabled()
     stop.click()
     wait_until(start.is_enabled)
@@ -249,22 +249,23 @@ def test_learning_goes_by_its_sliders_and_stays_where_it_is_stopped(learner):
     start, stop = (
         learner.get_by_role("button", name=name, exact=True) for name in ("Start", "Stop")
     )
-    figure = learner.locator("img[alt*='what became of it']")
+    figure = learner.locator("figure", has_text="steps of")
+    caption, curves = figure.locator("figcaption"), figure.locator("img").last
     start.focus()
     learner.keyboard.press("Enter")
     figure.wait_for()
-    first = figure.get_attribute("src")
-    wait_until(lambda: figure.get_attribute("src") != first)  # the curves grow
+    first = curves.get_attribute("src")
+    wait_until(lambda: curves.get_attribute("src") != first)  # the curves grow
     stop.focus()
     learner.keyboard.press("Enter")
     wait_until(start.is_enabled)
-    said, drawn = (figure.get_attribute(name) for name in ("alt", "src"))
-    n = int(re.search(r"(\d+) steps of 0.0004, l1 0.04, 3 blocks of 3 layers", said)[1])
+    said, drawn = caption.inner_text(), curves.get_attribute("src")
+    n = int(re.match(r"(\d+) steps of 0.0004, l1 0.04, 3 blocks of 3 layers", said)[1])
     assert 2 < n < 210
     width = learner.locator(".progress-bar").first.get_attribute("style")
     assert float(re.search(r"width: ([\d.]+)%", width)[1]) == pytest.approx(100 * n / 210, abs=1)
     time.sleep(3)
-    assert figure.get_attribute("src") == drawn
+    assert curves.get_attribute("src") == drawn
 
 
 def test_a_photograph_is_uploaded_explained_and_reported(bench, folder, tmp_path):
