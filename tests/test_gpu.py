@@ -216,7 +216,7 @@ def test_the_workbench_opens_asks_and_draws_there(twin, tmp_path):
     assert bench.image.device.type == "cuda"
     for method in ("gradcam", "rise"):
         bench.run(method, 1, **FEW.get(method, {}))
-    assert "rise" in bench.figure().alt
+    assert "RISE (lab 5)" in bench.figure().alt
     assert bench.report(tmp_path / "report.html").stat().st_size > 10_000
     assert "forward pass" in str(bench.cost("rise", n_masks=10))
 
