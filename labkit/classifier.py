@@ -18,6 +18,7 @@ from labkit import images
 from labkit.checks import check_choice, check_count
 from labkit.engine.batches import class_probabilities
 from labkit.engine.contract import precision_of, said_by
+from labkit.sentence import Sentence
 
 Picture = str | Path | bytes | np.ndarray | Image.Image  # whatever labkit.images.open_image opens
 
@@ -131,7 +132,7 @@ class Classifier(nn.Module):
         self.network = network
         self.name = name
         self.classes = tuple(classes)
-        self.description = description
+        self.description = Sentence(description)
         self.preprocessing = preprocessing or Preprocessing()
         self.architecture = architecture
 

@@ -29,6 +29,7 @@ from labkit.gaze_files import (
     read_part_mask,
 )
 from labkit.images import PICTURE_ENDINGS, open_image, shrunk
+from labkit.sentence import Sentence
 
 LEAF_CLASSES = ("healthy", "black rot")
 PLANTVILLAGE_FOLDERS = ("Apple___healthy", "Apple___Black_rot")
@@ -58,6 +59,9 @@ class Leaves:
     lesion_masks: list[np.ndarray | None]
     description: str
     classes: tuple[str, ...] = LEAF_CLASSES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", Sentence(self.description))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -432,6 +436,9 @@ class Heritage:
     missing: list[str]
     description: str
     classes: tuple[str, ...] = STYLES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", Sentence(self.description))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,5 +1,6 @@
-"""Labs 1, 5, 7 and 8 in JupyterLab under real Chromium: their controls are moved."""
+"""The labs in JupyterLab under real Chromium: their controls are moved."""
 
+import ast
 import re
 import time
 from pathlib import Path
@@ -32,6 +33,12 @@ NEEDED = {  # the cells that the controls stand on
     "08_your_own_picture.ipynb": [
         *("parameters", "imports", "imports-labkit", "network", "dashboard"),
     ],
+}
+REDRAWN = {  # labs whose controls redraw a figure at once, and the label of the last one
+    "02_pixel_sensitivity.ipynb": "Stride",
+    "03_biased_gradients.ipynb": "Gamma",
+    "04_gradcam_fem.ipynb": "Noise",
+    "06_evaluation.ipynb": "Share of the pixels",
 }
 ALL_KINDS = {  # of controls, in one notebook
     "imports": """from labkit.figures import Figure, new_canvas
@@ -79,9 +86,28 @@ def server(folder):
         for cell in notebook.cells:
             cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, folder / "notebooks" / name)
+    for name in REDRAWN:
+        notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+        notebook.cells = needed_by_controls(notebook.cells)
+        nbformat.write(notebook, folder / "notebooks" / name)
     write_notebook(folder / "notebooks" / "kinds.ipynb", ALL_KINDS)
     with jupyterlab.server(folder) as address:
         yield address
+
+
+def needed_by_controls(cells):
+    """The cells that move a figure, and those that give the names that they use."""
+    wanted, kept = {"explore"}, []
+    for cell in reversed([c for c in cells if c.cell_type == "code" and c.id != "set-up"]):
+        names = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Name)]
+        used = {n.id for n in names}
+        given = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+        given |= {n.name for n in ast.parse(cell.source).body if isinstance(n, ast.FunctionDef)}
+        if cell.id.startswith("imports") or "explore" in used or given & wanted:
+            wanted |= used
+            cell.outputs, cell.execution_count = [], None
+            kept.insert(0, cell)
+    return kept
 
 
 @pytest.fixture(scope="module")
@@ -390,4 +416,23 @@ def test_a_saved_notebook_keeps_its_figures_and_says_how_to_go_on(kinds, browser
     errors = page.get_by_text("Error displaying widget")
     wait_until(lambda: errors.count() == 2)
     assert not any(error.is_visible() for error in errors.all())
+    page.close()
+
+
+FIGURES = """() => [...document.querySelectorAll(".jp-OutputArea figure")]
+    .map(figure => figure.innerText + [...figure.querySelectorAll("img")].map(i => i.src).join())
+    .join()"""
+
+
+@pytest.mark.parametrize("name", REDRAWN)
+def test_every_control_of_a_lab_redraws_its_figure_by_keys(name, browser, server):
+    page = opened(browser, server, name, f"{REDRAWN[name]} as a number")
+    moved = page.locator(".noUi-handle, input[type=radio]:checked, .jp-OutputArea select").all()
+    assert moved
+    for control in moved:
+        before = page.evaluate(FIGURES)
+        control.focus()
+        for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # it may stand at an end
+            page.keyboard.press(key)
+        wait_until(lambda before=before: page.evaluate(FIGURES) != before)
     page.close()
