@@ -24,6 +24,7 @@ from labkit.widgets import (
     Newest,
     Slider,
     front_end_attached,
+    in_turn,
     show_static,
     stop_when_run_again,
     with_keys,
@@ -146,7 +147,7 @@ class _Panel:
         self.save_figure.on_click(self._quietly(self._save_picture))
 
     def _quietly(self, work: Callable[[], None]) -> Callable[[object], None]:
-        """Do the work, and say what went wrong where the reader looks, not in a log."""
+        """Do the work in turn, and say what went wrong where the reader looks, not in a log."""
 
         def handler(event: object) -> None:
             with self._errors_said():
@@ -154,7 +155,7 @@ class _Panel:
                     self._say("")
                 work()
 
-        return handler
+        return in_turn(handler)
 
     @contextmanager
     def _errors_said(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ from labkit.figures.panels import Chart
 
 State = TypeVar("State")
 Step = TypeVar("Step")
+Event = TypeVar("Event")
 IN_COLUMN = {"description_width": "12em"}  # all labels are as wide, so all controls start there
 UNSEEN = {"description_width": "0px"}  # the label only names the field, for those who hear it
 ROW = {"flex_flow": "row wrap", "align_items": "center"}
@@ -295,27 +296,54 @@ def _line_without(controls: str) -> str:
     return f'{style}<p class="{controls}-line" style="{QUIET}">{LINE}</p>{SCRIPT}'
 
 
+def in_turn(handler: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Let a widget's handler take turns with the cells, in the thread that runs them.
+
+    JupyterLab 4.6 and ipykernel 7 call the first handler from that thread and the later ones from
+    another; two at once would hook the same network, and the older figure could come last.
+
+    Args:
+        handler: is called in a cell's loop where this is called in one; at once without a kernel.
+    """
+    loop = _loop()
+    if loop is None:
+        return handler
+
+    def wait_for_turn(event: Event) -> None:
+        loop.call_soon_threadsafe(handler, event)
+
+    return wait_for_turn
+
+
+def _loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs the cells, asked for by one of them; None without a kernel."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class Newest:
     """Draws after changes: never two at once, and the newest values last."""
 
     def __init__(self, draw: Callable[[], None]) -> None:
         self._draw, self._waiting, self._closed = draw, False, False
-
-    def ask(self, change: object = None) -> None:
-        """Draw soon; what is asked for until then is drawn along with it."""
-        if self._waiting:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # not in a kernel
-            self._do()
-            return
-        self._waiting = True
-        loop.call_later(SETTLE_SECONDS, self._do)
+        self.ask = in_turn(self._ask)
 
     def close(self) -> None:
         """Draw no more."""
         self._closed = True
+
+    def _ask(self, change: object) -> None:
+        """Draw soon; what is asked for until then is drawn along with it."""
+        if self._waiting:
+            return
+        loop = _loop()
+        if loop is None:
+            self._do()
+            return
+        self._waiting = True
+        loop.call_later(SETTLE_SECONDS, self._do)
 
     def _do(self) -> None:
         self._waiting = False
@@ -496,7 +524,7 @@ class Buttons:
         def press(button: ipywidgets.Button) -> None:
             self._task = asyncio.get_running_loop().create_task(run())  # the loop keeps none alive
 
-        self.start.on_click(press)
+        self.start.on_click(in_turn(press))
 
     async def served(self, steps: Iterable[Step]) -> AsyncIterator[Step]:
         """The steps until Stop is pressed; between two the kernel does what else there is."""

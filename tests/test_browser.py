@@ -435,4 +435,5 @@ def test_every_control_of_a_lab_redraws_its_figure_by_keys(name, browser, server
         for key in ("ArrowRight", "ArrowLeft", "ArrowLeft"):  # it may stand at an end
             page.keyboard.press(key)
         wait_until(lambda before=before: page.evaluate(FIGURES) != before)
+        assert not page.locator("div[role=alert]").count()
     page.close()

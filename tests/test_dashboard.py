@@ -138,16 +138,14 @@ def test_what_is_chosen_meanwhile_has_its_cost_and_does_not_change_the_run(panel
     monkeypatch.setattr(workbench, "STEP_SECONDS", 0.0)
     panel.method.value = "smoothgrad"
     panel.settings.holders["n_samples"].value = 3
-    costs = []
 
     def choose():
         panel.method.value = "rise"
         panel.settings.holders["n_masks"].value = 150
-        costs.append(panel.cost.value)
         assert "at work: SmoothGrad" in panel.message.value
 
     explain(panel, meanwhile=choose)
-    assert "150 forward passes" in costs[0]
+    assert "150 forward passes" in panel.cost.value
     (said,) = panel.bench.explanations
     assert (said.method, said.settings["n_samples"]) == ("smoothgrad", 3)
 

@@ -1,6 +1,7 @@
 """Controls move figures; where nobody can move them, a few settings are shown."""
 
 import asyncio
+import threading
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from labkit.widgets import (
     Toggles,
     explore,
     front_end_attached,
+    in_turn,
     stop_when_run_again,
     watch,
 )
@@ -310,23 +312,42 @@ def test_without_a_front_end_the_last_figures_are_shown(shown, monkeypatch):
 
 def test_of_values_that_come_together_the_newest_is_drawn():
     values, drawn = [], []
-    newest = Newest(lambda: drawn.append(values[-1]))
 
     async def several():
+        newest = Newest(lambda: drawn.append(values[-1]))
         for value in (1, 2, 3):
             values.append(value)
-            newest.ask()
+            newest.ask(None)
         assert drawn == []
         await asyncio.sleep(5 * widgets.SETTLE_SECONDS)
         values.append(4)
-        newest.ask()
+        newest.ask(None)
         await asyncio.sleep(5 * widgets.SETTLE_SECONDS)
-        newest.ask()
+        newest.ask(None)
         newest.close()
         await asyncio.sleep(5 * widgets.SETTLE_SECONDS)
 
     asyncio.run(several())
     assert drawn == [3, 4]
+
+
+def test_a_handler_that_another_thread_calls_runs_in_the_thread_of_the_cells():
+    """As JupyterLab 4.6 calls it with ipykernel 7."""
+    called = []
+
+    async def cell():
+        handler = in_turn(lambda event: called.append((event, threading.current_thread())))
+        await asyncio.to_thread(handler, "moved")
+        await asyncio.sleep(0)
+
+    asyncio.run(cell())
+    assert called == [("moved", threading.main_thread())]
+
+
+def test_without_a_kernel_a_handler_runs_at_once():
+    called = []
+    in_turn(called.append)("moved")
+    assert called == ["moved"]
 
 
 @pytest.fixture
