@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import skimage.data
+from axe_playwright_python.sync_playwright import Axe
 from conftest import needs
 from PIL import Image
 
@@ -382,6 +383,14 @@ def test_every_kind_of_control_answers_keys(kinds, control, key, words):
 def test_a_sliders_handle_has_a_name(kinds):
     names = [kinds.get_by_role("slider", name=name, exact=True) for name in ("Dose", "Steps")]
     assert [name.count() for name in names] == [1, 1]
+
+
+@pytest.mark.parametrize("lab", ["page", "live", "learner", "bench", "kinds"])
+def test_axe_finds_nothing_in_figures_and_controls(lab, request):
+    page = request.getfixturevalue(lab)
+    page.locator(".labkit-controls").first.wait_for()
+    found = Axe().run(page, context={"include": [[".jp-OutputArea"]]})
+    assert found.violations_count == 0, found.generate_report()
 
 
 def lines(page):
