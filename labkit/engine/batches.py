@@ -20,7 +20,7 @@ BlackBox = nn.Module | Callable[[Tensor], object]
 ROUNDING = (
     0.01  # a function's probabilities may lie beyond 0 and 1 by so much, as in half precision
 )
-CPU_BATCH = 8
+CPU_BATCH = 4  # of eight, EfficientNet-Lite0's wide first blocks leave a core's cache
 GPU_BATCH = 64
 GPU_BYTES_PER_VALUE = 2000  # of VGG-16's activations with their gradients, for each input value
 
